@@ -1,11 +1,92 @@
-"""The one base of everything that is data here: frozen, and closed to unknown keys."""
+"""The one base of everything that is data here, and the one door through which data comes in."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import difflib
+import tomllib
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hpcdl.errors import Mistake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
 
 
 class Frozen(BaseModel):
     """A value: it does not change, compares by content, and refuses keys that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=Frozen)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        Mistake: The file is missing, unreadable, or not TOML; the message names the line.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Mistake(f"{path}: there is no such file.") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise Mistake(f"{path}: cannot be read ({problem}).") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise Mistake(f"{path}: this is not TOML: {problem}.") from None
+
+
+def parse(model: type[Model], data: object, *, where: str) -> Model:
+    """Data as a `model`, or an error that a person can act on.
+
+    Args:
+        model: What the data should be.
+        data: Tables as TOML or JSON give them.
+        where: Names the source in the message: a file, a flag.
+
+    Raises:
+        Mistake: Names the key, what is wrong with it, and for an unknown key the nearest known one.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as problem:
+        lines = [_explain(model, detail) for detail in problem.errors()]
+        raise Mistake(f"{where}: " + "; ".join(lines) + ".") from None
+
+
+def _explain(model: type[BaseModel], detail: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return _explain_unknown(model, tuple(str(part) for part in detail["loc"]))
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    given = detail["input"]
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{key}: {message[0].lower()}{message[1:]}{shown}" if key else f"{message}{shown}"
+
+
+def _explain_unknown(model: type[BaseModel], loc: tuple[str, ...]) -> str:
+    known = sorted(fields_at(model, loc[:-1]))
+    near = difflib.get_close_matches(loc[-1], known, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return f"there is no key {'.'.join(loc)!r}. {hint}Allowed here: {', '.join(known)}"
+
+
+def fields_at(model: type[BaseModel], loc: tuple[str, ...]) -> set[str]:
+    """The names of the fields of the model that is nested in `model` at `loc`."""
+    for part in loc:
+        field = model.model_fields.get(part)
+        if field is None:
+            return set()
+        candidates = [field.annotation, *get_args(field.annotation)]
+        inner = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if inner is None:
+            return set()
+        model = inner
+    return set(model.model_fields)

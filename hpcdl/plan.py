@@ -1,0 +1,298 @@
+"""Benchmark x Site -> Job of ordered Launches. Pure: it looks at nothing but its arguments."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from typing import Any, Literal
+
+from hpcdl import networks
+from hpcdl.errors import Mistake
+from hpcdl.frozen import Frozen
+from hpcdl.site import Site
+from hpcdl.spec import Benchmark, Device, Engine, Layout, Precision, Source, Transport, digest
+
+SCHEMA_VERSION = 1
+
+Launcher = Literal["srun", "mpirun", "direct"]
+
+# What a launch costs before its first step (imports, rendezvous, pipelines), with room for a slow file system.
+STARTUP_S = 90
+# Assumed rates where nothing was measured yet: deliberately low, since a job that is cut off measured nothing.
+ASSUMED_FLOPS_PER_CORE = 10e9
+ASSUMED_FLOPS_PER_GPU = 2e12
+WALLTIME_MARGIN = 1.5
+DIGITS_TRAINING_IMAGES = 1438
+SMALL_NETWORK_FLOPS = 1e9
+
+
+class Training(Frozen):
+    """A training run with nothing left open but what only the node can know (`steps` when epochs are asked for).
+
+    `mode` names which batch was held: the local one (weak) or the global one (strong).
+    """
+
+    model: str
+    mode: Literal["weak", "strong"]
+    local_batch: int
+    global_batch: int
+    steps: int | None
+    epochs: int | None
+    warmup: int
+    engine: Engine
+    transport: Transport
+    data: Source
+    data_dir: str | None
+    device: Device
+    precision: Precision
+    layout: Layout
+    threads: int
+    learning_rate: float | None
+    fusion_mb: int
+    augment: bool
+    dropout: bool
+    validate_after: bool
+    verify_data: bool
+    seed: int
+
+
+class Launch(Frozen):
+    """One step of a job: so many tasks on so many nodes, doing one thing in fresh processes."""
+
+    index: int
+    name: str
+    kind: Literal["train"] = "train"
+    repeat: int
+    nodes: int
+    tasks_per_node: int
+    cpus_per_task: int
+    gpus_per_node: int
+    launcher: Launcher
+    pmi: str | None
+    network: str | None
+    progress_timeout_s: float
+    train: Training
+
+    @property
+    def world_size(self) -> int:
+        """How many ranks there must be."""
+        return self.nodes * self.tasks_per_node
+
+
+class Job(Frozen):
+    """One allocation and one batch script; on this machine, the same without Slurm."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    benchmark_id: str
+    plan_hash: str
+    created_utc: datetime
+    attempt: int = 1
+    name: str
+    executor: Literal["slurm", "local"]
+    nodes: int
+    walltime_s: int
+    run_dir: str
+    python: str
+    benchmark: Benchmark
+    site: Site
+    sources: dict[str, str]
+    launches: tuple[Launch, ...]
+
+
+class Shape(Frozen):
+    """What a node offers to each task, once site, flags and machine have all been heard."""
+
+    tasks_per_node: int
+    cpus_per_task: int
+    gpus_per_node: int
+
+
+def shape_node(benchmark: Benchmark, site: Site, *, cores: int) -> Shape:
+    """How a node is divided: by default one task per GPU, or one task per node where there is none.
+
+    Args:
+        benchmark: May ask for a number of tasks per node.
+        site: Names GPUs, and its own habit of tasks per node.
+        cores: Cores of one node.
+
+    Raises:
+        Mistake: More tasks than cores.
+    """
+    gpus = 0 if benchmark.train.device == "cpu" else site.node.gpus or 0
+    tasks = benchmark.launches.tasks_per_node or site.node.tasks_per_node or gpus or 1
+    if tasks > cores:
+        raise Mistake(
+            f"{tasks} tasks per node do not fit a node of {cores} cores.",
+            do="Ask for fewer with --tasks-per-node, or correct [node] cores in the site file.",
+        )
+    return Shape(tasks_per_node=tasks, cpus_per_task=cores // tasks, gpus_per_node=gpus)
+
+
+def make_launches(
+    benchmark: Benchmark, site: Site, shape: Shape, *, launcher: Launcher
+) -> tuple[Launch, ...]:
+    """The launches in the order in which they run: the row of node counts, once for each repeat.
+
+    Repeats are interleaved (1, 2, 4, 1, 2, 4), so that what drifts over the job touches all points alike.
+
+    Raises:
+        Mistake: A global batch that the ranks cannot share equally, or an engine that cannot do the job.
+    """
+    launches: list[Launch] = []
+    for repeat in range(benchmark.launches.repeat):
+        for nodes in benchmark.launches.nodes:
+            ranks = nodes * shape.tasks_per_node
+            launches.append(
+                Launch(
+                    index=len(launches) + 1,
+                    name=_name(len(launches) + 1, benchmark, nodes, ranks, launcher),
+                    repeat=repeat + 1,
+                    nodes=nodes,
+                    tasks_per_node=shape.tasks_per_node,
+                    cpus_per_task=shape.cpus_per_task,
+                    gpus_per_node=shape.gpus_per_node,
+                    launcher=launcher,
+                    pmi=_pmi(benchmark, site) if launcher == "srun" else None,
+                    network=site.node.network,
+                    progress_timeout_s=benchmark.launches.progress_timeout_s,
+                    train=resolve_training(benchmark, ranks, shape),
+                )
+            )
+    return tuple(launches)
+
+
+def _name(index: int, benchmark: Benchmark, nodes: int, ranks: int, launcher: Launcher) -> str:
+    size = f"{nodes}n" if launcher == "srun" else f"{ranks}r"
+    return f"{index:03d}-{benchmark.train.model}-{size}"
+
+
+def _pmi(benchmark: Benchmark, site: Site) -> str:
+    """MPI ranks find each other through Slurm's PMI; Gloo and torch bring their own rendezvous."""
+    train = benchmark.train
+    needs_mpi = train.engine in {"auto", "horovod"} and train.transport != "gloo"
+    return site.slurm.pmi or "pmix" if needs_mpi else "none"
+
+
+def resolve_training(benchmark: Benchmark, ranks: int, shape: Shape) -> Training:
+    """Everything that a rank needs to know, for a world of `ranks`."""
+    train = benchmark.train
+    if train.engine == "single" and ranks > 1:
+        raise Mistake(
+            f"engine 'single' trains on one rank, and this launch has {ranks}.",
+            do="Use --engine horovod or --engine ddp.",
+        )
+    local, total = _batches(benchmark, ranks, gpu=shape.gpus_per_node > 0)
+    steps = train.steps or (None if train.epochs else _default_steps(train.model, shape))
+    kept = train.model_dump(exclude={"batch", "global_batch", "steps", "threads"})
+    return Training(
+        mode=train.mode,
+        local_batch=local,
+        global_batch=total,
+        steps=steps,
+        threads=train.threads or shape.cpus_per_task,
+        **kept,
+    )
+
+
+def _batches(benchmark: Benchmark, ranks: int, *, gpu: bool) -> tuple[int, int]:
+    train = benchmark.train
+    if train.global_batch:
+        if train.global_batch % ranks:
+            raise Mistake(
+                f"a global batch of {train.global_batch} cannot be shared equally by {ranks} ranks.",
+                do="Choose a multiple, or hold the local batch with --batch.",
+            )
+        return train.global_batch // ranks, train.global_batch
+    local = train.batch or default_batch(train.model, gpu=gpu)
+    return local, local * ranks
+
+
+def default_batch(model: str, *, gpu: bool) -> int:
+    """Images per rank: the recipe's own batch; on a CPU at most 32 of the large networks, for the clock's sake."""
+    network = networks.find(model)
+    small = network.train_flops < SMALL_NETWORK_FLOPS
+    return network.recipe.batch if gpu or small else min(32, network.recipe.batch)
+
+
+def _default_steps(model: str, shape: Shape) -> int:
+    small = networks.find(model).train_flops < SMALL_NETWORK_FLOPS
+    return 200 if small or shape.gpus_per_node else 20
+
+
+def estimate_walltime_s(launches: tuple[Launch, ...], *, seen_step_s: float | None) -> int:
+    """Wall-clock time to ask for, in whole minutes: the launches one after another, times a margin.
+
+    Args:
+        launches: What will run.
+        seen_step_s: Seconds a step of this benchmark took last time; None: a deliberately low rate is assumed.
+    """
+    total_s = sum(STARTUP_S + _count_steps(launch) * _step_s(launch, seen_step_s) for launch in launches)
+    return 60 * max(5, math.ceil(WALLTIME_MARGIN * total_s / 60))
+
+
+def _count_steps(launch: Launch) -> int:
+    train = launch.train
+    if train.steps is not None:
+        return train.steps + train.warmup
+    images = (train.epochs or 1) * DIGITS_TRAINING_IMAGES
+    return math.ceil(images / train.global_batch) + train.warmup
+
+
+def _step_s(launch: Launch, seen_step_s: float | None) -> float:
+    if seen_step_s is not None:
+        return seen_step_s
+    flops = networks.find(launch.train.model).train_flops * launch.train.local_batch
+    rate = ASSUMED_FLOPS_PER_GPU if launch.gpus_per_node else ASSUMED_FLOPS_PER_CORE * launch.cpus_per_task
+    return flops / rate
+
+
+# man sbatch: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes, days-hours:minutes:seconds
+_WALLTIME = re.compile(r"^(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})$")
+
+
+def parse_walltime_s(text: str) -> int:
+    """Seconds in one of the six forms of sbatch's --time.
+
+    Raises:
+        Mistake: None of the six, or no time at all.
+    """
+    match = _WALLTIME.match(text.strip())
+    if match is None:
+        raise _bad_walltime(text)
+    parts = [int(part) for part in match["rest"].split(":")]
+    if match["days"] is not None:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+        total = int(match["days"]) * 86_400 + hours * 3600 + minutes * 60 + seconds
+    elif len(parts) == 3:
+        total = parts[0] * 3600 + parts[1] * 60 + parts[2]
+    else:
+        total = parts[0] * 60 + (parts[1] if len(parts) == 2 else 0)
+    if total <= 0:
+        raise _bad_walltime(text)
+    return total
+
+
+def _bad_walltime(text: str) -> Mistake:
+    return Mistake(
+        f"walltime {text!r} is not one that Slurm reads.",
+        do="Write minutes (30), hours:minutes:seconds (1:30:00) or days-hours (1-12).",
+    )
+
+
+def format_walltime(seconds: int) -> str:
+    """`days-hours:minutes:seconds`, as sbatch reads it; days only where there are some."""
+    days, rest = divmod(seconds, 86_400)
+    clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
+    return f"{days}-{clock}" if days else clock
+
+
+def hash_plan(benchmark: Benchmark, site: Site, launches: tuple[Launch, ...]) -> str:
+    """What was asked, wherever and whenever: a digest of benchmark, site and launches."""
+    asked: dict[str, Any] = {
+        "benchmark": benchmark.model_dump(mode="json"),
+        "site": site.model_dump(mode="json"),
+        "launches": [launch.model_dump(mode="json") for launch in launches],
+    }
+    return digest(asked)

@@ -1,0 +1,116 @@
+"""A site: what the cluster is, and how its people want jobs to look."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import Field, field_validator
+
+from hpcdl.errors import Mistake
+from hpcdl.frozen import Frozen, parse, read_toml
+
+ENVIRONMENT_VARIABLE = "HPCDL_SITE"
+
+
+def _refuse_control_characters(text: str) -> str:
+    # A newline in a directive would be a second directive.
+    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise ValueError("control characters cannot stand in a batch directive")
+    return text
+
+
+class Slurm(Frozen):
+    """What goes into the batch directives; what is left out is left to Slurm's own defaults."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    reservation: str | None = None
+    nodelist: str | None = None
+    exclude: str | None = None
+    dependency: str | None = None
+    memory: str | None = None
+    walltime: str | None = None
+    signal: str = "B:USR2@60"
+    exclusive: bool = True
+    requeue: bool = False
+    export: str = "NONE"
+    pmi: str | None = None
+    cpu_bind: str | None = "cores"
+    template: str | None = None
+    options: dict[str, str | bool] = Field(default_factory=dict)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _printable(cls, value: object) -> object:
+        return _refuse_control_characters(value) if isinstance(value, str) else value
+
+    @field_validator("options", mode="after")
+    @classmethod
+    def _printable_options(cls, options: dict[str, str | bool]) -> dict[str, str | bool]:
+        for name, value in options.items():
+            if not name.replace("-", "").isalnum():
+                raise ValueError(f"{name!r} is not the name of an sbatch option")
+            _refuse_control_characters(str(value))
+        return options
+
+
+class Node(Frozen):
+    """One node of the partition."""
+
+    cores: Annotated[int, Field(gt=0)] | None = None
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    gpu: str | None = None
+    network: str | None = None
+    tasks_per_node: Annotated[int, Field(gt=0)] | None = None
+
+
+class Setup(Frozen):
+    """How a job on this site comes to its software. `lines` are shell, written by the site, and taken as they are."""
+
+    modules: tuple[str, ...] = ()
+    venv: str | None = None
+    python: str | None = None
+    lines: tuple[str, ...] = ()
+    environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(
+        default_factory=dict
+    )
+
+
+class Site(Frozen):
+    """The content of a site file."""
+
+    name: str = "unnamed"
+    store: str | None = None
+    slurm: Slurm = Slurm()
+    node: Node = Node()
+    setup: Setup = Setup()
+
+    @property
+    def kind(self) -> Literal["gpu", "cpu"]:
+        """GPU where the site says that its nodes have some."""
+        return "gpu" if self.node.gpus else "cpu"
+
+
+def default_path() -> Path:
+    """Where the site file is looked for: $HPCDL_SITE, else the user's configuration folder."""
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    return Path(named) if named else Path(platformdirs.user_config_dir("hpcdl")) / "site.toml"
+
+
+def load(path: Path | None = None) -> tuple[Site, Path | None]:
+    """The site, and the file that it came from (None: no file, all defaults).
+
+    Raises:
+        Mistake: A file was named and is missing, or what it says cannot be used.
+    """
+    chosen = path or default_path()
+    if path is None and ENVIRONMENT_VARIABLE not in os.environ and not chosen.exists():
+        return Site(), None
+    if not chosen.is_file():
+        raise Mistake(f"there is no site file {chosen}.", do="Name one with --site or $HPCDL_SITE.")
+    return parse(Site, read_toml(chosen), where=str(chosen)), chosen

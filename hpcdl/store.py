@@ -1,0 +1,353 @@
+"""The directory of runs: claimed by mkdir, published atomically, read tolerantly.
+
+    <store>/<run_id>/job.json, script.sbatch, submission.json, slurm.out
+                     NNN-<launch>/plan.json, environment.json, steps-<host>.jsonl,
+                                  exit-<host>.jsonl, summary.json, rank-<n>.log
+
+Only this module knows the names of the files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import platformdirs
+from pydantic import ValidationError
+
+from hpcdl.errors import Failure, Mistake
+from hpcdl.plan import Job, Launch
+from hpcdl.records import Cancellation, Environment, Exit, Step, Submission, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpcdl.frozen import Frozen
+
+ENVIRONMENT_VARIABLE = "HPCDL_STORE"
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+Record = TypeVar("Record", bound="Frozen")
+
+
+def default_root(site_store: str | None = None) -> Path:
+    """Where runs are kept: $HPCDL_STORE, else the site's `store`, else the user's data folder."""
+    named = os.environ.get(ENVIRONMENT_VARIABLE) or site_store
+    if named:
+        return Path(os.path.expandvars(named)).expanduser().absolute()
+    return Path(platformdirs.user_data_dir("hpcdl")) / "runs"
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """An id that sorts by time: UTC date, UTC time, four random characters."""
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
+    return f"{stamp}-{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
+
+
+def publish(path: Path, text: str) -> None:
+    """Write a whole file or nothing: temporary in the same folder, flush to disk, size check, rename.
+
+    Raises:
+        Failure: The disk is full or the folder cannot be written; what stood there before still stands.
+    """
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if temporary.stat().st_size != len(text.encode()):
+            raise OSError(f"{temporary} came out short")
+        # tempfile makes 0600; records are for whoever the user's umask admits.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as problem:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise Failure(f"{path} could not be written: {problem.strerror or problem}.") from problem
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def publish_record(path: Path, record: Frozen) -> None:
+    """A record as indented JSON, atomically."""
+    publish(path, record.model_dump_json(indent=1) + "\n")
+
+
+@dataclass(frozen=True)
+class Torn:
+    """A record or a line that could not be read: counted and shown, never guessed at."""
+
+    path: Path
+    line: int | None
+    reason: str
+
+
+class LaunchFolder:
+    """The files of one launch. Streams are one file for each host: parallel file systems dislike many small ones."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def plan_path(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def environment_path(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def summary_path(self) -> Path:
+        return self.path / "summary.json"
+
+    def steps_path(self, host: str) -> Path:
+        return self.path / f"steps-{host}.jsonl"
+
+    def exit_path(self, host: str) -> Path:
+        return self.path / f"exit-{host}.jsonl"
+
+    def log_path(self, rank: int) -> Path:
+        return self.path / f"rank-{rank}.log"
+
+    def stacks_path(self, rank: int) -> Path:
+        return self.path / f"stacks-{rank}.txt"
+
+    def rendezvous_path(self, restart: int) -> Path:
+        return self.path / f"rendezvous-{restart}.json"
+
+    def plan(self) -> Launch:
+        """The launch as planned.
+
+        Raises:
+            Mistake: The plan is missing or cannot be read.
+        """
+        return _require(self.plan_path, Launch)
+
+    def environment(self, torn: list[Torn] | None = None) -> Environment | None:
+        return _read(self.environment_path, Environment, torn)
+
+    def summary(self, torn: list[Torn] | None = None) -> Summary | None:
+        return _read(self.summary_path, Summary, torn)
+
+    def steps(self, torn: list[Torn] | None = None) -> list[Step]:
+        """All ranks' steps, in the order of the files; unreadable lines go to `torn`."""
+        return list(self._lines("steps-*.jsonl", Step, torn))
+
+    def exits(self, torn: list[Torn] | None = None) -> list[Exit]:
+        """How the ranks ended, by rank."""
+        return sorted(self._lines("exit-*.jsonl", Exit, torn), key=lambda record: record.rank)
+
+    def _lines(self, pattern: str, model: type[Record], torn: list[Torn] | None) -> Iterator[Record]:
+        for path in sorted(self.path.glob(pattern)):
+            for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+                try:
+                    yield model.model_validate_json(line)
+                except ValidationError as problem:
+                    if torn is not None:
+                        torn.append(Torn(path, number, _first_reason(problem)))
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def job_path(self) -> Path:
+        return self.path / "job.json"
+
+    @property
+    def script_path(self) -> Path:
+        return self.path / "script.sbatch"
+
+    @property
+    def output_path(self) -> Path:
+        return self.path / "slurm.out"
+
+    @property
+    def submission_path(self) -> Path:
+        return self.path / "submission.json"
+
+    @property
+    def cancelled_path(self) -> Path:
+        return self.path / "cancelled.json"
+
+    @property
+    def verified_path(self) -> Path:
+        return self.path / "data-verified.json"
+
+    def job(self) -> Job:
+        """The job as planned.
+
+        Raises:
+            Mistake: The record is missing or cannot be read.
+        """
+        return _require(self.job_path, Job)
+
+    def submission(self) -> Submission | None:
+        return _read(self.submission_path, Submission, None)
+
+    def cancellation(self) -> Cancellation | None:
+        return _read(self.cancelled_path, Cancellation, None)
+
+    def launches(self) -> list[LaunchFolder]:
+        return [LaunchFolder(path.parent) for path in sorted(self.path.glob("*/plan.json"))]
+
+
+def lay_out(job: Job, script: str | None) -> RunFolder:
+    """Claim the run's folder and write down all that is known before the first launch.
+
+    Raises:
+        Mistake: The store cannot be written.
+        Failure: The folder is there already: somebody else's run.
+    """
+    folder = RunFolder(Path(job.run_dir))
+    claim(folder.path)
+    publish_record(folder.job_path, job)
+    if script is not None:
+        publish(folder.script_path, script)
+    for launch in job.launches:
+        place = LaunchFolder(folder.path / launch.name)
+        place.path.mkdir()
+        publish_record(place.plan_path, launch)
+    return folder
+
+
+def claim(path: Path) -> None:
+    """Take a folder for oneself: mkdir succeeds for exactly one of many."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except FileExistsError:
+        raise Failure(
+            f"the run folder {path} exists already.", do="A run is never written over: submit anew."
+        ) from None
+    except OSError as problem:
+        raise Mistake(
+            f"the store {path.parent} cannot be written ({problem.strerror}).",
+            do="Name another place with --store, $HPCDL_STORE or `store` in the site file.",
+        ) from None
+
+
+class Store:
+    """All runs under one root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def runs(self) -> list[RunFolder]:
+        """Oldest first. A folder without a job record is somebody else's, and passed over."""
+        if not self.root.is_dir():
+            return []
+        return [RunFolder(path.parent) for path in sorted(self.root.glob("*/job.json"))]
+
+    def find(self, text: str) -> RunFolder:
+        """A run by id, by the beginning or the end of its id, by Slurm job id, by folder, or `last`.
+
+        Raises:
+            Mistake: None fits, or more than one.
+        """
+        runs = self.runs()
+        if (Path(text) / "job.json").is_file():
+            return RunFolder(Path(text).absolute())
+        if not runs:
+            raise Mistake(f"there are no runs in {self.root}.", do="Start one: hpcdl run smoke.")
+        if text == "last":
+            return runs[-1]
+        found = [run for run in runs if run.run_id.startswith(text) or run.run_id.endswith(f"-{text}")]
+        if not found and text.isdigit():
+            found = [run for run in runs if _slurm_job_id(run) == int(text)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(run.run_id for run in found[-5:])
+            raise Mistake(f"{text!r} fits {len(found)} runs: {names}.", do="Write more of the id.")
+        raise Mistake(f"there is no run {text!r} in {self.root}.", do="`hpcdl list` shows what there is.")
+
+
+def _slurm_job_id(run: RunFolder) -> int | None:
+    submission = run.submission()
+    return submission.slurm_job_id if submission else None
+
+
+def _read(path: Path, model: type[Record], torn: list[Torn] | None) -> Record | None:
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            return model.model_validate_json(path.read_bytes())
+        except (ValidationError, OSError) as problem:
+            if torn is not None:
+                torn.append(Torn(path, None, _first_reason(problem)))
+    return None
+
+
+def _require(path: Path, model: type[Record]) -> Record:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as problem:
+        raise Mistake(f"{path}: cannot be read ({problem.strerror}).") from None
+    except ValidationError as problem:
+        raise Mistake(
+            f"{path}: this record cannot be read: {_first_reason(problem)}.",
+            do="It may be torn, or come from another version of hpcdl.",
+        ) from None
+
+
+def _first_reason(problem: Exception) -> str:
+    if isinstance(problem, ValidationError):
+        detail = problem.errors()[0]
+        place = ".".join(str(part) for part in detail["loc"])
+        return f"{place}: {detail['msg']}" if place else detail["msg"]
+    return str(problem)
+
+
+class Appender:
+    """A stream of JSON lines: buffered, and appended whole-lines-at-a-time with single O_APPEND writes.
+
+    Several supervisors of one host share a file; each write carries whole lines only, so that they do not mix.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pending: list[str] = []
+
+    def add(self, record: Frozen | dict[str, object]) -> None:
+        text = json.dumps(record) if isinstance(record, dict) else record.model_dump_json()
+        self._pending.append(text + "\n")
+
+    def flush(self) -> None:
+        """Append what is pending; on a full disk it stays pending and OSError is raised."""
+        if not self._pending:
+            return
+        data = "".join(self._pending).encode()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            written = os.write(descriptor, data)
+            if written != len(data):
+                raise OSError(f"{self._path}: only {written} of {len(data)} bytes were taken")
+        finally:
+            os.close(descriptor)
+        self._pending.clear()
