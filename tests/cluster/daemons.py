@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from tests.cluster import configuration, layout
 from tests.cluster.hosts import command
-from tests.cluster.processes import await_that, end, marked, run, start
+from tests.cluster.processes import await_that, end, marked, name, run, start
 
 
 def start_munge() -> None:
@@ -59,6 +61,15 @@ def await_idle(timeout_s: float = 60) -> None:
     """Wait until the controller sees every node idle."""
     everyone = dict.fromkeys(layout.NODES, "idle")
     await_that(lambda: states() == everyone, "idle nodes", timeout_s)
+
+
+def complete(*, accounting: bool) -> bool:
+    """Whether every daemon runs: quick, where asking a dead controller takes half a minute."""
+    wanted = {"munged": 1, "slurmctld": 1, "slurmd": len(layout.NODES)}
+    if accounting:
+        wanted |= {"mariadbd": 1, "slurmdbd": 1}
+    running = Counter(name(pid) for pid in marked())
+    return all(running[daemon] >= count for daemon, count in wanted.items())
 
 
 def states() -> dict[str, str]:

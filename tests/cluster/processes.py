@@ -80,6 +80,14 @@ def command_line(pid: int) -> list[str]:
         return []
 
 
+def name(pid: int) -> str:
+    """A process's short name; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def end(pids: Iterable[int]) -> None:
     """End processes: TERM, two seconds of patience, then KILL; returns when all are gone."""
     pids = set(pids) - {os.getpid()}

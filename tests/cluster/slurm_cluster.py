@@ -63,7 +63,7 @@ def up(*, accounting: bool = True) -> None:
     if reason := missing():
         raise ClusterError(reason)
     with _lock():
-        if _accounting_now() is accounting and _answers():
+        if _accounting_now() is accounting and is_up():
             return
         _clear()
         _build(accounting=accounting)
@@ -77,7 +77,8 @@ def down() -> None:
 
 def is_up() -> bool:
     """Whether a complete cluster answers."""
-    return _accounting_now() is not None and _answers()
+    accounting = _accounting_now()
+    return accounting is not None and daemons.complete(accounting=accounting) and _answers()
 
 
 def has_accounting() -> bool:
