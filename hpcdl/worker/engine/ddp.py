@@ -1,0 +1,112 @@
+"""torch's DistributedDataParallel, as it comes: Gloo on CPUs, NCCL on GPUs."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from hpcdl.errors import Refused
+from hpcdl.worker.engine import rendezvous
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpcdl.plan import Launch
+    from hpcdl.store import LaunchFolder
+    from hpcdl.worker.place import Place
+
+
+class DDP:
+    name = "ddp"
+
+    def __init__(self, transport: str, device: torch.device, bucket_mb: int) -> None:
+        self.transport = transport
+        self.rank = dist.get_rank()
+        self.world_size = dist.get_world_size()
+        self._device = device
+        self._bucket_mb = bucket_mb
+
+    def attach(self, model: torch.nn.Module) -> torch.nn.Module:
+        # Our networks have no buffers, and rank 0's parameters were broadcast before.
+        return DistributedDataParallel(
+            model,
+            device_ids=[self._device.index] if self._device.type == "cuda" else None,
+            bucket_cap_mb=self._bucket_mb,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+
+    def synchronize(self) -> None:
+        """DDP waits at the end of backward itself."""
+
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
+        for tensor in tensors:
+            flat = tensor.detach().contiguous()
+            dist.broadcast(flat, src=0)
+            tensor.detach().copy_(flat)
+
+    def gather(self, text: str) -> list[str]:
+        own = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).to(self._device)
+        sizes = [torch.zeros(1, dtype=torch.int64, device=self._device) for _ in range(self.world_size)]
+        dist.all_gather(sizes, torch.tensor([own.numel()], device=self._device))
+        longest = max(int(size) for size in sizes)
+        padded = torch.zeros(longest, dtype=torch.uint8, device=self._device)
+        padded[: own.numel()] = own
+        parts = [torch.empty_like(padded) for _ in range(self.world_size)]
+        dist.all_gather(parts, padded)
+        return [
+            bytes(part[: int(size)].cpu().numpy()).decode() for part, size in zip(parts, sizes, strict=True)
+        ]
+
+    def sum(self, values: list[float]) -> list[float]:
+        total = torch.tensor(values, dtype=torch.float64, device=self._device)
+        dist.all_reduce(total)
+        return [float(value) for value in total.cpu()]
+
+    def barrier(self) -> None:
+        # An allreduce of one number: every backend has it, and it needs no guess about devices.
+        self.sum([0.0])
+
+    def close(self) -> None:
+        dist.destroy_process_group()
+
+
+def start(launch: Launch, place: Place, folder: LaunchFolder, device: torch.device) -> DDP:
+    """Join the process group; the store listens on a port that the kernel chose.
+
+    Raises:
+        Refused: No such transport here, or the ranks do not meet.
+    """
+    transport = _choose_transport(launch.train.transport, device)
+    address = rendezvous.own_address(launch)
+    variable = "NCCL_SOCKET_IFNAME" if transport == "nccl" else "GLOO_SOCKET_IFNAME"
+    os.environ.setdefault(variable, rendezvous.interface_of(address))
+    timeout = timedelta(seconds=2 * launch.progress_timeout_s)
+    if place.rank == 0:
+        store = dist.TCPStore(
+            address, 0, place.world_size, is_master=True, timeout=timeout, wait_for_workers=False
+        )
+        rendezvous.announce(folder, place, rendezvous.Meeting(address, store.port))
+    else:
+        meeting = rendezvous.await_meeting(folder, place)
+        store = dist.TCPStore(
+            meeting.address, meeting.port, place.world_size, is_master=False, timeout=timeout
+        )
+    dist.init_process_group(
+        transport, store=store, rank=place.rank, world_size=place.world_size, timeout=timeout
+    )
+    return DDP(transport, device, launch.train.fusion_mb)
+
+
+def _choose_transport(asked: str, device: torch.device) -> str:
+    transport = asked if asked != "auto" else "nccl" if device.type == "cuda" else "gloo"
+    if transport == "mpi":
+        raise Refused("torch's DDP has no MPI transport in this build.", do="Use --transport gloo or nccl.")
+    if transport == "nccl" and (device.type != "cuda" or not dist.is_nccl_available()):
+        raise Refused("NCCL needs GPUs and a torch that was built with it.", do="Use --transport gloo.")
+    return transport

@@ -1,0 +1,204 @@
+"""Horovod over NCCL, MPI or Gloo, driven by hooks on each parameter.
+
+Horovod's own DistributedOptimizer and broadcast_parameters refuse tensors that are not contiguous, so it
+cannot train channels_last weights. Here each gradient is handed over as the view in which its memory is
+contiguous; nothing is copied, and the exchange starts as soon as backward has made the gradient.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hpcdl.errors import Refused
+from hpcdl.worker.engine import rendezvous
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpcdl.plan import Launch
+    from hpcdl.store import LaunchFolder
+    from hpcdl.worker.place import Place
+
+
+def is_installed() -> bool:
+    return importlib.util.find_spec("horovod") is not None
+
+
+def contiguous_view(tensor: torch.Tensor) -> torch.Tensor:
+    """The same memory with its dimensions in the order in which they lie there: a contiguous view.
+
+    Raises:
+        ValueError: The memory has gaps or overlaps, so no order of the dimensions is contiguous.
+    """
+    order = sorted(range(tensor.dim()), key=lambda dim: (-tensor.stride(dim), -tensor.size(dim)))
+    view = tensor.permute(order)
+    if not view.is_contiguous():
+        raise ValueError(f"strides {tuple(tensor.stride())} of {tuple(tensor.shape)} leave gaps")
+    return view
+
+
+class Horovod:
+    name = "horovod"
+
+    def __init__(self, hvd: Any, transport: str) -> None:
+        self.transport = transport
+        self.rank: int = hvd.rank()
+        self.world_size: int = hvd.size()
+        self._hvd = hvd
+        self._handles: list[int] = []
+
+    def attach(self, model: torch.nn.Module) -> torch.nn.Module:
+        if self.world_size > 1:
+            for name, parameter in model.named_parameters():
+                self._average_when_ready(name, parameter)
+        return model
+
+    def _average_when_ready(self, name: str, parameter: torch.nn.Parameter) -> None:
+        def exchange(ready: torch.Tensor) -> None:
+            if ready.grad is None:  # a hook of torch's own that ran before us may have taken it
+                raise RuntimeError(f"{name} has no gradient")
+            gradient = contiguous_view(ready.grad)
+            self._handles.append(self._hvd.allreduce_async_(gradient, name=name, op=self._hvd.Average))
+
+        parameter.register_post_accumulate_grad_hook(exchange)
+
+    def synchronize(self) -> None:
+        for handle in self._handles:
+            self._hvd.synchronize(handle)
+        self._handles.clear()
+
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
+        handles = [
+            self._hvd.broadcast_async_(contiguous_view(tensor.detach()), 0, name=f"broadcast.{index}")
+            for index, tensor in enumerate(tensors)
+        ]
+        for handle in handles:
+            self._hvd.synchronize(handle)
+
+    def gather(self, text: str) -> list[str]:
+        own = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+        sizes = self._hvd.allgather(torch.tensor([own.numel()]), name="gather.sizes").tolist()
+        joined = bytes(self._hvd.allgather(own, name="gather.texts").numpy())
+        parts: list[str] = []
+        for size in sizes:
+            parts.append(joined[:size].decode())
+            joined = joined[size:]
+        return parts
+
+    def sum(self, values: list[float]) -> list[float]:
+        total = torch.tensor(values, dtype=torch.float64)
+        return [float(value) for value in self._hvd.allreduce(total, name="sum", op=self._hvd.Sum)]
+
+    def barrier(self) -> None:
+        self._hvd.barrier()
+
+    def close(self) -> None:
+        self._hvd.shutdown()
+
+
+def start(launch: Launch, place: Place, folder: LaunchFolder, device: torch.device) -> Horovod:
+    """Initialise Horovod for this launch.
+
+    Raises:
+        Refused: Horovod is not installed, was not built with the transport, or the ranks do not meet.
+    """
+    if not is_installed():
+        raise Refused("Horovod is not installed here.", do="Build it with `make horovod`, or use --engine ddp.")
+    import horovod.torch as hvd
+
+    transport = _choose_transport(hvd, launch, device)
+    controller = "gloo" if transport == "gloo" or not _starts_mpi(launch) else "mpi"
+    _set_environment(launch, transport, controller)
+    server = _meet(launch, place, folder) if controller == "gloo" else None
+    hvd.init()
+    engine = Horovod(hvd, transport)
+    # The rendezvous must live as long as the ranks may still come to it.
+    engine.rendezvous = server  # type: ignore[attr-defined]
+    return engine
+
+
+def _starts_mpi(launch: Launch) -> bool:
+    return launch.launcher == "mpirun" or (launch.launcher == "srun" and launch.pmi not in {None, "none"})
+
+
+def _choose_transport(hvd: Any, launch: Launch, device: torch.device) -> str:
+    built = {"nccl": bool(hvd.nccl_built()), "mpi": bool(hvd.mpi_built()), "gloo": bool(hvd.gloo_built())}
+    usable = {
+        "nccl": built["nccl"] and device.type == "cuda",
+        "mpi": built["mpi"] and (_starts_mpi(launch) or launch.world_size == 1),
+        "gloo": built["gloo"],
+    }
+    asked = launch.train.transport
+    # Only MPI can carry a world of one that its launcher never connected: so `mpi` when asked by name
+    # is started, and the preflight counts the ranks.
+    if asked == "mpi" and built["mpi"]:
+        return "mpi"
+    chosen = next((name for name in usable if usable[name]), None) if asked == "auto" else asked
+    if chosen is None or not usable[chosen]:
+        have = ", ".join(name for name in built if built[name]) or "nothing"
+        raise Refused(
+            f"Horovod cannot exchange over {asked!r} here: it was built with {have}, on {device.type}.",
+            do="Rebuild it with `make horovod`, or choose another --transport.",
+        )
+    return chosen
+
+
+def _set_environment(launch: Launch, transport: str, controller: str) -> None:
+    """Horovod takes its settings from the environment; a site's own settings win."""
+    half = max(1, int(launch.progress_timeout_s / 2))
+    settings = {
+        "HOROVOD_CONTROLLER": controller,
+        "HOROVOD_CPU_OPERATIONS": "gloo" if controller == "gloo" else "mpi",
+        "HOROVOD_FUSION_THRESHOLD": str(launch.train.fusion_mb * 1024 * 1024),
+        # Off by default in Horovod: a stalled rank would wait for ever. Our own deadline comes between the two.
+        "HOROVOD_STALL_CHECK_TIME_SECONDS": str(half),
+        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(4 * half),
+    }
+    if transport == "nccl":
+        settings["HOROVOD_GPU_OPERATIONS"] = "NCCL"
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def _meet(launch: Launch, place: Place, folder: LaunchFolder) -> Any:
+    """Horovod's Gloo without horovodrun: rank 0 serves the rendezvous, each rank says who it is."""
+    address = rendezvous.own_address(launch)
+    server = None
+    if place.rank == 0:
+        server, port = _serve(launch)
+        rendezvous.announce(folder, place, rendezvous.Meeting(address, port))
+    meeting = rendezvous.await_meeting(folder, place)
+    node, local = divmod(place.rank, launch.tasks_per_node)
+    os.environ.update(
+        HOROVOD_GLOO_RENDEZVOUS_ADDR=meeting.address,
+        HOROVOD_GLOO_RENDEZVOUS_PORT=str(meeting.port),
+        HOROVOD_GLOO_IFACE=rendezvous.interface_of(address),
+        HOROVOD_RANK=str(place.rank),
+        HOROVOD_SIZE=str(place.world_size),
+        HOROVOD_LOCAL_RANK=str(local),
+        HOROVOD_LOCAL_SIZE=str(launch.tasks_per_node),
+        HOROVOD_CROSS_RANK=str(node),
+        HOROVOD_CROSS_SIZE=str(launch.nodes),
+        HOROVOD_HOSTNAME=_node_name(node),
+    )
+    return server
+
+
+def _serve(launch: Launch) -> tuple[Any, int]:
+    from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
+    from horovod.runner.http.http_server import RendezvousServer
+
+    server = RendezvousServer()
+    port = server.start()
+    # Only the shape matters here: how many ranks, local groups and cross groups to wait for.
+    names = ",".join(f"{_node_name(node)}:{launch.tasks_per_node}" for node in range(launch.nodes))
+    server.init(get_host_assignments(parse_hosts(names), launch.world_size))
+    return server, port
+
+
+def _node_name(node: int) -> str:
+    return f"node{node}"

@@ -1,0 +1,110 @@
+"""Where and with what this rank runs, read from the machine and from the libraries that were loaded."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+import hpcdl
+from hpcdl.records import Host, Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hpcdl.worker.place import Place
+
+# What of Slurm's environment is recorded: facts of the allocation, by name. Never the whole environment,
+# which may hold somebody's secrets.
+SLURM_FACTS = (
+    "SLURM_JOB_ID",
+    "SLURM_JOB_NODELIST",
+    "SLURM_JOB_PARTITION",
+    "SLURM_JOB_ACCOUNT",
+    "SLURM_JOB_QOS",
+    "SLURM_CLUSTER_NAME",
+    "SLURM_STEP_ID",
+    "SLURM_STEP_NODELIST",
+    "SLURM_CPUS_ON_NODE",
+    "SLURM_CPUS_PER_TASK",
+    "SLURM_GPUS_ON_NODE",
+    "SLURM_RESTART_COUNT",
+    "SLURM_TOPOLOGY_ADDR",
+)
+
+
+def read_host(place: Place, device: torch.device) -> Host:
+    """This rank's machine; call it after threads and affinity are set."""
+    affinity = tuple(sorted(os.sched_getaffinity(0)))
+    gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
+    return Host(
+        rank=place.rank,
+        local_rank=place.local_rank,
+        host=socket.gethostname(),
+        boot_id=_read_line("/proc/sys/kernel/random/boot_id"),
+        pid=os.getpid(),
+        cpu=cpu_name(),
+        cores_visible=len(affinity),
+        affinity=affinity,
+        threads=torch.get_num_threads(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        gpu=gpu.name if gpu else None,
+        gpu_uuid=str(gpu.uuid) if gpu else None,
+    )
+
+
+def _read_line(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def cpu_name() -> str:
+    """The processor's name from /proc/cpuinfo, else what the kernel calls the machine."""
+    for line in _read_line("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def read_versions() -> Versions:
+    """Only of what is loaded: a library that this rank does not use has no version here."""
+    return Versions(
+        hpcdl=hpcdl.__version__,
+        code=code_digest(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        horovod=_loaded_version("horovod"),
+        dali=_loaded_version("nvidia.dali"),
+        mpi=None,
+        nccl=".".join(map(str, torch.cuda.nccl.version())) if torch.cuda.is_available() else None,
+        cuda=torch.version.cuda,
+    )
+
+
+def _loaded_version(module: str) -> str | None:
+    loaded = sys.modules.get(module)
+    return str(loaded.__version__) if loaded is not None else None
+
+
+@functools.cache
+def code_digest() -> str:
+    """Twelve hexadecimal digits over hpcdl's own sources: two nodes with different checkouts do not agree."""
+    root = Path(hpcdl.__file__).parent
+    total = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        total.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:12]
+
+
+def read_slurm(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The facts of the allocation that are set."""
+    return {name: environ[name] for name in SLURM_FACTS if name in environ}

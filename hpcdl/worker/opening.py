@@ -1,0 +1,55 @@
+"""The first act of a batch script: `python -m hpcdl.worker.opening < job.json` makes sure of the run's folder.
+
+After `hpcdl submit` it is there already. A script that was printed by --dry-run and piped into sbatch
+brings its job along, and lays out the folder itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hpcdl.errors import Failure, HpcdlError
+from hpcdl.frozen import parse
+from hpcdl.plan import Job
+from hpcdl.store import RunFolder, lay_out
+
+
+def open_run(job: Job) -> RunFolder:
+    """The run's folder, laid out.
+
+    Raises:
+        Failure: The folder belongs to another job, or holds records of an earlier start of this script.
+        Mistake: The store cannot be written.
+    """
+    folder = RunFolder(Path(job.run_dir))
+    if not folder.job_path.exists():
+        return lay_out(job, script=None)
+    if folder.job().plan_hash != job.plan_hash:
+        raise Failure(f"{folder.path} holds another job.", do="Submit anew; a run is never written over.")
+    if any(launch.exits() for launch in folder.launches()):
+        raise Failure(
+            f"{folder.path} already holds the records of this script.",
+            do="A measurement that is started twice is two runs: submit anew.",
+        )
+    return folder
+
+
+def main() -> None:
+    """Read a job on stdin and open its folder."""
+    try:
+        open_run(parse_job(sys.stdin.read()))
+    except HpcdlError as problem:
+        print(f"hpcdl: {problem}", file=sys.stderr)
+        sys.exit(problem.exit_code)
+
+
+def parse_job(text: str) -> Job:
+    """The job in a script's own words."""
+    import json
+
+    return parse(Job, json.loads(text), where="the job in the batch script")
+
+
+if __name__ == "__main__":
+    main()

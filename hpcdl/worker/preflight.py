@@ -1,0 +1,132 @@
+"""Is this launch what was planned? Asked before the first step; where the answer is no, nothing is measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+
+from hpcdl.errors import Refused
+from hpcdl.frozen import Frozen
+from hpcdl.records import Finding, Host, Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcdl.plan import Launch
+    from hpcdl.worker.engine import Engine
+    from hpcdl.worker.place import Place
+
+
+class Card(Frozen):
+    """What each rank lays on the table."""
+
+    host: Host
+    versions: Versions
+    plan: str
+    data: str | None
+
+
+_CARD = TypeAdapter(Card)
+
+
+def check_world(launch: Launch, place: Place, engine: Engine) -> Finding:
+    """Does the world have as many ranks as were asked for?
+
+    An srun without PMI starts N worlds of one, each of which would report N times its true share.
+
+    Raises:
+        Refused: It has not.
+    """
+    if engine.world_size == place.world_size == launch.world_size:
+        return Finding(check="world size", outcome="held", detail=f"{engine.world_size} ranks")
+    raise Refused(
+        f"{launch.world_size} ranks were asked for; {launch.launcher} started {place.world_size}, "
+        f"and {engine.name} over {engine.transport} sees a world of {engine.world_size}.",
+        do="Launcher and MPI do not speak the same PMI: see `srun --mpi=list`, and [slurm] pmi in the site file."
+        if engine.world_size == 1
+        else "Do not start the launch by hand with other numbers than the plan's.",
+    )
+
+
+def exchange_cards(card: Card, engine: Engine) -> tuple[Card, ...]:
+    """Every rank's card, by rank, on every rank."""
+    return tuple(_CARD.validate_json(text) for text in engine.gather(card.model_dump_json()))
+
+
+def check_cards(launch: Launch, cards: Sequence[Card]) -> tuple[Finding, ...]:
+    """All findings over the gathered cards, in the order in which they are shown. Pure."""
+    hosts = [card.host for card in cards]
+    return (
+        _check_places(hosts),
+        _check_gpus(hosts),
+        _check_fingerprints(cards),
+        _check_cores(launch, hosts),
+    )
+
+
+def require(findings: Sequence[Finding]) -> None:
+    """Raise Refused where a finding failed; 'could not look' is shown and does not stop the launch."""
+    failed = [finding for finding in findings if finding.outcome == "failed"]
+    if failed:
+        raise Refused("; ".join(f"{finding.check}: {finding.detail}" for finding in failed) + ".")
+
+
+def _check_places(hosts: Sequence[Host]) -> Finding:
+    check = "one rank for each place"
+    twice = _repeated((host.host, host.local_rank) for host in hosts)
+    if twice:
+        return Finding(check=check, outcome="failed", detail=f"host and local rank {twice} appear twice")
+    return Finding(check=check, outcome="held", detail=f"{len({host.host for host in hosts})} hosts")
+
+
+def _check_gpus(hosts: Sequence[Host]) -> Finding:
+    check = "one GPU for each rank"
+    uuids = [host.gpu_uuid for host in hosts if host.gpu_uuid]
+    if not uuids:
+        return Finding(check=check, outcome="held", detail="no GPU is used")
+    twice = _repeated(uuids)
+    if twice:
+        return Finding(check=check, outcome="failed", detail=f"GPU {twice} is used by two ranks")
+    if len(uuids) < len(hosts):
+        return Finding(check=check, outcome="failed", detail=f"{len(hosts) - len(uuids)} ranks have none")
+    return Finding(check=check, outcome="held", detail=f"{len(uuids)} distinct UUIDs")
+
+
+def _repeated(values: object) -> object:
+    counts = Counter(values)  # type: ignore[call-overload]
+    return next((value for value, count in counts.items() if count > 1), None)
+
+
+def _check_fingerprints(cards: Sequence[Card]) -> Finding:
+    check = "same software, plan and data"
+    for what in ("versions", "plan", "data"):
+        if len({str(getattr(card, what)) for card in cards}) > 1:
+            return Finding(check=check, outcome="failed", detail=_describe_difference(what, cards))
+    return Finding(check=check, outcome="held", detail=f"hpcdl {cards[0].versions.hpcdl} on all ranks")
+
+
+def _describe_difference(what: str, cards: Sequence[Card]) -> str:
+    first = cards[0]
+    other = next(card for card in cards if getattr(card, what) != getattr(first, what))
+    where = f"rank {other.host.rank} ({other.host.host})"
+    if what != "versions":
+        return f"the {what} of {where} is not that of rank 0 ({first.host.host})"
+    ours, theirs = first.versions.model_dump(), other.versions.model_dump()
+    named = [f"{key} {theirs[key]} instead of {ours[key]}" for key in ours if ours[key] != theirs[key]]
+    return f"{where} runs {', '.join(named)}"
+
+
+def _check_cores(launch: Launch, hosts: Sequence[Host]) -> Finding:
+    check = "cores as asked"
+    short = [host for host in hosts if host.cores_visible < launch.cpus_per_task]
+    if short:
+        worst = min(short, key=lambda host: host.cores_visible)
+        return Finding(
+            check=check,
+            outcome="failed",
+            detail=f"rank {worst.rank} ({worst.host}) may use {worst.cores_visible} cores, "
+            f"and the plan says {launch.cpus_per_task} for each task",
+        )
+    return Finding(check=check, outcome="held", detail=f"{launch.cpus_per_task} for each task")

@@ -1,0 +1,66 @@
+"""One rank: `python -m hpcdl.worker.rank LAUNCH_DIR`, started by its supervisor and by nobody else."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from hpcdl.errors import HpcdlError, Refused
+from hpcdl.store import LaunchFolder
+from hpcdl.worker.beacon import Beacon
+from hpcdl.worker.place import read_place
+from hpcdl.worker.reporter import Ended, Reporter
+
+PIPE, BEACON, STACKS = "HPCDL_PIPE", "HPCDL_BEACON", "HPCDL_STACKS"
+EXIT_REFUSED = 3
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Train, and say how it ended. After a failure the process leaves at once, without a word to the others.
+
+    A collective in the teardown of a failing rank waits for ranks that will never come; so only success
+    closes the engine, and everything else ends in os._exit.
+    """
+    _die_with_supervisor()
+    faulthandler.enable(file=int(os.environ.pop(STACKS)), all_threads=True)
+    reporter = Reporter(int(os.environ.pop(PIPE)))
+    beacon = Beacon(int(os.environ.pop(BEACON)))
+    ended, code = _train(Path(sys.argv[1]), reporter, beacon)
+    reporter.say(ended)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _train(path: Path, reporter: Reporter, beacon: Beacon) -> tuple[Ended, int]:
+    try:
+        folder = LaunchFolder(path)
+        launch = folder.plan()
+        place = read_place(launch)
+        from hpcdl.worker.training import train  # torch comes in only now, so that the beacon is lit early
+
+        train(launch, place, folder, reporter, beacon)
+    except Refused as refusal:
+        return Ended(outcome="refused", reason=str(refusal)), EXIT_REFUSED
+    except HpcdlError as problem:
+        return Ended(outcome="failed", reason=str(problem)), 1
+    except Exception as problem:  # noqa: BLE001 (whatever it is, it is recorded, and the process ends)
+        traceback.print_exc()
+        return Ended(outcome="failed", reason=f"{type(problem).__name__}: {problem}"), 1
+    return Ended(outcome="completed"), 0
+
+
+def _die_with_supervisor() -> None:
+    """A rank whose supervisor was killed dies too; Ctrl-C is the supervisor's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What a rank says to its supervisor: JSON lines down a pipe. A rank never writes to the store itself."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from hpcdl.frozen import Frozen
+from hpcdl.records import Environment, Step, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Stepped(Frozen):
+    kind: Literal["step"] = "step"
+    step: Step
+
+
+class Prepared(Frozen):
+    kind: Literal["environment"] = "environment"
+    environment: Environment
+
+
+class Verified(Frozen):
+    """The data were decoded from end to end; launches of this run that see the same listing need not repeat it."""
+
+    kind: Literal["verified"] = "verified"
+    digest: str
+
+
+class Measured(Frozen):
+    kind: Literal["summary"] = "summary"
+    summary: Summary
+
+
+class Ended(Frozen):
+    """The rank's last words, whichever they are."""
+
+    kind: Literal["ended"] = "ended"
+    outcome: Literal["completed", "refused", "failed"]
+    reason: str = ""
+
+
+Message = Stepped | Prepared | Verified | Measured | Ended
+_MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+
+
+def parse_message(line: bytes) -> Message:
+    """One line of the pipe. Raises pydantic's ValidationError for a torn one."""
+    return _MESSAGE.validate_json(line)
+
+
+class Reporter:
+    """The writing end. Writes block only when the supervisor, which does nothing else, has fallen 64 KiB behind."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def say(self, message: Message) -> None:
+        data = message.model_dump_json().encode() + b"\n"
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def steps(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            self.say(Stepped(step=step))

@@ -1,0 +1,287 @@
+"""The training loop: data-parallel, synchronous, as Caffe trained, measured from barrier to barrier."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from hpcdl import networks
+from hpcdl.errors import Refused
+from hpcdl.records import Environment, Missing, Summary, Window
+from hpcdl.spec import digest
+from hpcdl.worker import data, preflight
+from hpcdl.worker.binding import choose_device, prepare
+from hpcdl.worker.clocks import make_clock
+from hpcdl.worker.engine import start
+from hpcdl.worker.environment import read_host, read_slurm, read_versions
+from hpcdl.worker.models import build, memory_format
+from hpcdl.worker.optimizer import make_optimizer, set_learning_rate
+from hpcdl.store import RunFolder
+from hpcdl.worker.reporter import Measured, Prepared, Stepped, Verified
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpcdl.networks import Network
+    from hpcdl.plan import Launch, Training
+    from hpcdl.records import Finding, Step
+    from hpcdl.store import LaunchFolder
+    from hpcdl.worker.beacon import Beacon
+    from hpcdl.worker.clocks import Clock
+    from hpcdl.worker.data import Batch, Source
+    from hpcdl.worker.engine import Engine
+    from hpcdl.worker.place import Place
+    from hpcdl.worker.reporter import Reporter
+
+
+@dataclass(frozen=True)
+class Rank:
+    """What this process is and whom it talks to."""
+
+    launch: Launch
+    place: Place
+    folder: LaunchFolder
+    device: torch.device
+    engine: Engine
+    reporter: Reporter
+    beacon: Beacon
+
+    @property
+    def plan(self) -> Training:
+        return self.launch.train
+
+    @property
+    def leads(self) -> bool:
+        return self.place.rank == 0
+
+
+def train(launch: Launch, place: Place, folder: LaunchFolder, reporter: Reporter, beacon: Beacon) -> None:
+    """One launch of one rank, from the first handshake to the last barrier.
+
+    Raises:
+        Refused: The preflight found the launch unfit to be measured.
+        Mistake: The data cannot be used.
+    """
+    device = choose_device(launch, place)
+    prepare(launch, place)
+    beacon.show(0, "rendezvous")
+    engine = start(launch, place, folder, device)
+    rank = Rank(launch, place, folder, device, engine, reporter, beacon)
+    beacon.show(0, "preflight")
+    world = preflight.check_world(launch, place, engine)
+    network = networks.find(launch.train.model)
+    layout = choose_layout(launch.train, network, device)
+    with contextlib.closing(data.make(_request(rank, network, layout))) as source:
+        network = network.with_classes(source.classes)
+        steps = count_steps(launch.train, source.images)
+        cards = preflight.exchange_cards(_card(rank, source), engine)
+        findings = (world, *preflight.check_cards(launch, cards))
+        preflight.require(findings)
+        if rank.leads:
+            reporter.say(Prepared(environment=_environment(rank, source, steps, layout, cards, findings)))
+        _verify(rank, source)
+        trainer = Trainer(rank, network, layout, source.images)
+        window, loss = trainer.run(source.open(launch.train.warmup + steps), steps)
+        accuracy, validated = _validate(rank, trainer.model, source)
+    beacon.show(steps, "end")
+    engine.barrier()
+    if rank.leads:
+        summary = Summary(
+            window=window, final_loss=loss, accuracy=accuracy, validated_images=validated or None
+        )
+        reporter.say(Measured(summary=summary))
+    engine.close()
+
+
+def choose_layout(plan: Training, network: Network, device: torch.device) -> torch.memory_format:
+    """The memory format asked for; `auto` is the one that is faster for this network on this kind of device."""
+    if plan.layout == "auto":
+        return memory_format(network, device)
+    return torch.channels_last if plan.layout == "nhwc" else torch.contiguous_format
+
+
+def count_steps(plan: Training, images: int | None) -> int:
+    """Steps to measure: as planned, or as many as the epochs take, the last global batch running over.
+
+    Raises:
+        Refused: Epochs of a data set that has no end.
+    """
+    if plan.steps is not None:
+        return plan.steps
+    if images is None:
+        raise Refused("synthetic data have no epochs.", do="Ask for --steps.")
+    return math.ceil((plan.epochs or 1) * images / plan.global_batch)
+
+
+class Trainer:
+    """The model, its optimizer and the loop over steps."""
+
+    def __init__(
+        self, rank: Rank, network: Network, layout: torch.memory_format, images: int | None
+    ) -> None:
+        plan = rank.plan
+        self.model = build(network, seed=plan.seed, dropout=plan.dropout).to(rank.device, memory_format=layout)  # type: ignore[call-overload]
+        self._rank = rank
+        self._network = network
+        self._images = images
+        # Ranks drop different units, as they see different images.
+        torch.manual_seed(plan.seed * 1_000_003 + rank.place.rank)
+        rank.engine.broadcast(self.model.parameters())
+        self._optimizer = make_optimizer(self.model, network)
+        self._clock = self._start_clock()
+        self._parallel = rank.engine.attach(self.model)
+        self._loss: float | None = None
+
+    def _start_clock(self) -> Clock:
+        parameters = list(self.model.parameters())
+        clock = make_clock(self._rank.device, self._rank.place.rank, len(parameters), self._rank.beacon)
+        for parameter in parameters:
+            parameter.register_post_accumulate_grad_hook(lambda _: clock.gradient_ready())
+        return clock
+
+    def run(self, batches: Iterator[Batch], steps: int) -> tuple[Window, float | None]:
+        """Warm up, then measure `steps` steps from barrier to barrier on this host's clock.
+
+        Returns:
+            The window with the images of all ranks in it, and this rank's last loss.
+        """
+        warmup = self._rank.plan.warmup
+        for step in range(warmup):
+            self._step(step, batches, warmup=True)
+        begin_s = self._meet()
+        for step in range(warmup, warmup + steps):
+            self._step(step, batches, warmup=False)
+        elapsed_s = self._meet() - begin_s
+        images = steps * self._rank.plan.global_batch
+        return Window(first_step=warmup, steps=steps, images=images, elapsed_s=elapsed_s), self._loss
+
+    def _step(self, step: int, batches: Iterator[Batch], *, warmup: bool) -> None:
+        clock = self._clock
+        clock.begin(step, warmup=warmup)
+        batch = next(batches)
+        clock.have_input()
+        set_learning_rate(self._optimizer, self._learning_rate(step))
+        with self._autocast():
+            loss = functional.cross_entropy(self._parallel(batch.images), batch.labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._rank.engine.synchronize()
+        clock.exchanged()
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        clock.updated(len(batch.labels), loss)
+        self._report(clock.finished())
+
+    def _autocast(self) -> torch.autocast:
+        half = self._rank.plan.precision == "bf16"
+        return torch.autocast(self._rank.device.type, dtype=torch.bfloat16, enabled=half)
+
+    def _learning_rate(self, step: int) -> float:
+        """The recipe's rate, its base replaced where the plan names another; it counts from the first step."""
+        recipe, plan = self._network.recipe, self._rank.plan
+        epoch = step * plan.global_batch / self._images if self._images else 0.0
+        rate = recipe.learning_rate(step, epoch)
+        return rate if plan.learning_rate is None else rate * plan.learning_rate / recipe.base_lr
+
+    def _meet(self) -> float:
+        """All ranks have finished what they were given; the time now."""
+        if self._rank.device.type == "cuda":
+            torch.cuda.synchronize(self._rank.device)
+        self._report(self._clock.finished(wait=True))
+        self._rank.engine.barrier()
+        return time.monotonic()
+
+    def _report(self, steps: Iterator[Step]) -> None:
+        for step in steps:
+            self._loss = step.loss
+            self._rank.reporter.say(Stepped(step=step))
+
+
+def _request(rank: Rank, network: Network, layout: torch.memory_format) -> data.Request:
+    threads = data.choose_threads(
+        rank.launch.cpus_per_task, computes_on_cpu=rank.device.type == "cpu"
+    )
+    return data.Request(
+        network=network,
+        training=rank.plan,
+        rank=rank.place.rank,
+        world_size=rank.place.world_size,
+        device=rank.device,
+        threads=threads,
+        memory_format=layout,
+    )
+
+
+def _card(rank: Rank, source: Source) -> preflight.Card:
+    return preflight.Card(
+        host=read_host(rank.place, rank.device),
+        versions=read_versions(),
+        plan=digest(rank.launch.model_dump(mode="json")),
+        data=source.listing_digest(),
+    )
+
+
+def _environment(
+    rank: Rank,
+    source: Source,
+    steps: int,
+    layout: torch.memory_format,
+    cards: tuple[preflight.Card, ...],
+    findings: tuple[Finding, ...],
+) -> Environment:
+    return Environment(
+        world_size=rank.engine.world_size,
+        engine=rank.engine.name,
+        transport=rank.engine.transport,
+        device=rank.device.type,
+        layout="nhwc" if layout is torch.channels_last else "nchw",
+        steps=steps,
+        images=source.images,
+        classes=source.classes,
+        versions=cards[0].versions,
+        hosts=tuple(card.host for card in cards),
+        findings=findings,
+        slurm=read_slurm(),
+    )
+
+
+def _verify(rank: Rank, source: Source) -> None:
+    """Decode everything once before training, unless an earlier launch of this run did so with the same files."""
+    listing = source.listing_digest()
+    if not rank.plan.verify_data or listing is None or listing in _verified_before(rank):
+        return
+    source.verify(lambda done, _: rank.beacon.show(done, "data"))
+    # Only when all ranks have found nothing wrong is the whole data set verified.
+    rank.engine.barrier()
+    if rank.leads:
+        rank.reporter.say(Verified(digest=listing))
+
+
+def _verified_before(rank: Rank) -> str:
+    record = RunFolder(rank.folder.path.parent).verified_path
+    return record.read_text(encoding="utf-8") if record.exists() else ""
+
+
+def _validate(rank: Rank, model: torch.nn.Module, source: Source) -> tuple[float | Missing, int]:
+    """The share of held-out images that get their label, over all ranks, and how many there were."""
+    if not rank.plan.validate_after:
+        return Missing(missing="not asked for"), 0
+    batches = source.validation()
+    if batches is None:
+        return Missing(missing=f"{source.name} data have no held-out part"), 0
+    model.eval()
+    right = seen = 0
+    with torch.inference_mode():
+        for batch in batches:
+            rank.beacon.show(seen, "validate")
+            right += int((model(batch.images).argmax(dim=1) == batch.labels).sum())
+            seen += len(batch.labels)
+    all_right, all_seen = rank.engine.sum([float(right), float(seen)])
+    if not all_seen:
+        return Missing(missing="the held-out part is empty"), 0
+    return all_right / all_seen, int(all_seen)
