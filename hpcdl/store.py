@@ -2,7 +2,7 @@
 
     <store>/<run_id>/job.json, script.sbatch, submission.json, slurm.out
                      NNN-<launch>/plan.json, environment.json, steps-<host>.jsonl,
-                                  exit-<host>.jsonl, summary.json, rank-<n>.log
+                                  exit-<host>.jsonl, summary.json, output.log
 
 Only this module knows the names of the files.
 """
@@ -125,14 +125,19 @@ class LaunchFolder:
     def exit_path(self, host: str) -> Path:
         return self.path / f"exit-{host}.jsonl"
 
-    def log_path(self, rank: int) -> Path:
-        return self.path / f"rank-{rank}.log"
-
     def stacks_path(self, rank: int) -> Path:
         return self.path / f"stacks-{rank}.txt"
 
     def rendezvous_path(self, restart: int) -> Path:
         return self.path / f"rendezvous-{restart}.json"
+
+    @property
+    def output_path(self) -> Path:
+        return self.path / "output.log"
+
+    def began(self) -> bool:
+        """Somebody has started it: there is more here than the plan."""
+        return any(path != self.plan_path for path in self.path.iterdir())
 
     def plan(self) -> Launch:
         """The launch as planned.

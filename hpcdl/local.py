@@ -1,0 +1,116 @@
+"""The same Job on this machine: launch after launch, rank beside rank, without Slurm."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from hpcdl.errors import Mistake
+from hpcdl.store import LaunchFolder
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hpcdl.plan import Job, Launch, Launcher
+    from hpcdl.spec import Transport
+
+LOOK_S = 0.1
+# A supervisor needs 2 s at most to end its rank and close the records.
+PATIENCE_S = 10.0
+
+
+def choose_launcher(transport: Transport) -> Launcher:
+    """mpirun only where MPI is asked for by name: Gloo and torch need no launcher, and no spinning waits.
+
+    Raises:
+        Mistake: MPI is asked for and mpirun is not on PATH.
+    """
+    if transport != "mpi":
+        return "direct"
+    if shutil.which("mpirun") is None:
+        raise Mistake(
+            "mpirun is not on PATH, and --transport mpi needs it here.",
+            do="Install Open MPI (`apt-get install openmpi-bin`), or use --transport gloo.",
+        )
+    return "mpirun"
+
+
+def run_job(job: Job, run_dir: Path, stop: threading.Event) -> None:
+    """All launches in order. Returns when they have ended, or soon after `stop` is set.
+
+    What happened stands in the records; nothing is returned, so that nobody can believe it instead.
+    """
+    for launch in job.launches:
+        if stop.is_set():
+            return
+        _run_launch(launch, job.python, LaunchFolder(run_dir / launch.name), stop)
+
+
+def _run_launch(launch: Launch, python: str, folder: LaunchFolder, stop: threading.Event) -> None:
+    with folder.output_path.open("ab") as log:
+        children = [
+            subprocess.Popen(
+                argv, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+            for argv, environment in commands(launch, python, folder.path, os.environ)
+        ]
+        try:
+            _watch(children, stop)
+        finally:
+            _end(children)
+
+
+def commands(
+    launch: Launch, python: str, folder: Path, environ: Mapping[str, str]
+) -> list[tuple[list[str], dict[str, str]]]:
+    """What to start: one supervisor for each rank, or one mpirun that does it.
+
+    Slurm's variables are left out: inside somebody's allocation this is still a run on one machine, and
+    Open MPI would take them as its orders.
+    """
+    clean = {name: value for name, value in environ.items() if not name.startswith("SLURM_")}
+    supervisor = [python, "-m", "hpcdl.worker.supervisor", str(folder)]
+    if launch.launcher == "mpirun":
+        return [(_mpirun(launch.world_size) + supervisor, clean)]
+    return [(supervisor, clean | _place(rank, launch.world_size)) for rank in range(launch.world_size)]
+
+
+def _mpirun(ranks: int) -> list[str]:
+    root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
+    # Waiting ranks yield: on a machine with as many ranks as cores they would eat each other's compute.
+    polite = ["--mca", "mpi_yield_when_idle", "1", "--mca", "odls_base_sigkill_timeout", "5"]
+    return ["mpirun", *root, "--oversubscribe", "--bind-to", "none", *polite, "-np", str(ranks)]
+
+
+def _place(rank: int, world_size: int) -> dict[str, str]:
+    return {
+        "HPCDL_RANK": str(rank),
+        "HPCDL_LOCAL_RANK": str(rank),
+        "HPCDL_WORLD_SIZE": str(world_size),
+    }
+
+
+def _watch(children: list[subprocess.Popen[bytes]], stop: threading.Event) -> None:
+    """Until all have left, one has failed, or a person wants the end."""
+    while any(child.poll() is None for child in children):
+        if stop.wait(LOOK_S) or any(child.poll() not in {None, 0} for child in children):
+            return
+
+
+def _end(children: list[subprocess.Popen[bytes]]) -> None:
+    for child in children:
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + PATIENCE_S
+    for child in children:
+        try:
+            child.wait(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()

@@ -1,0 +1,138 @@
+"""Where each value comes from: default < benchmark < site < flags, with the source of each kept beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcdl.errors import UnknownName
+from hpcdl.frozen import Model, parse, read_toml
+from hpcdl.site import Site
+from hpcdl.spec import Benchmark
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Each sets what the other would: whoever speaks last silences both earlier voices.
+RIVALS = (
+    ("train.batch", "train.global_batch"),
+    ("train.steps", "train.epochs"),
+)
+
+Values = dict[str, Any]  # dotted key -> value
+
+
+class Layered:
+    """Values by dotted key, set by one source after another; the last one holds."""
+
+    def __init__(self) -> None:
+        self.values: Values = {}
+        self.sources: dict[str, str] = {}
+
+    def lay(self, values: Mapping[str, Any], source: str) -> None:
+        """Put the values that are set (None: not said) above those that are there."""
+        said = {key: value for key, value in values.items() if value is not None}
+        for key in said:
+            for rival in _rivals(key):
+                if rival not in said:
+                    self.values.pop(rival, None)
+                    self.sources.pop(rival, None)
+        self.values.update(said)
+        self.sources.update(dict.fromkeys(said, source))
+
+    def tables(self) -> dict[str, Any]:
+        """The values as nested tables."""
+        root: dict[str, Any] = {}
+        for key, value in self.values.items():
+            *path, last = key.split(".")
+            table = root
+            for part in path:
+                table = table.setdefault(part, {})
+            table[last] = value
+        return root
+
+
+def _rivals(key: str) -> list[str]:
+    return [other for pair in RIVALS if key in pair for other in pair if other != key]
+
+
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> Values:
+    """Nested tables as dotted keys; `options` and `environment`, whose keys are the person's own, stay whole."""
+    flat: Values = {}
+    for key, value in tables.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and key not in {"options", "environment"}:
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def resolve_benchmark(
+    path: Path | None, flags: Mapping[str, tuple[Any, str]]
+) -> tuple[Benchmark, dict[str, str]]:
+    """The benchmark of a file with flags above it, and the source of each value that somebody set.
+
+    Args:
+        path: A benchmark file; None: only flags.
+        flags: Dotted key -> (value or None, the flag's name).
+
+    Raises:
+        Mistake: Names file or flag, key, and what is allowed.
+    """
+    layered = Layered()
+    if path is not None:
+        tables = read_toml(path)
+        parse(Benchmark, tables, where=str(path))
+        layered.lay(flatten(tables), _short(path))
+    return _with_flags(layered, Benchmark, flags)
+
+
+def resolve_site(
+    site: Site, path: Path | None, flags: Mapping[str, tuple[Any, str]]
+) -> tuple[Site, dict[str, str]]:
+    """The site with flags above it, likewise."""
+    layered = Layered()
+    layered.lay(flatten(site.model_dump(mode="json", exclude_unset=True)), _short(path) if path else "default")
+    return _with_flags(layered, Site, flags)
+
+
+def _with_flags(
+    layered: Layered, model: type[Model], flags: Mapping[str, tuple[Any, str]]
+) -> tuple[Model, dict[str, str]]:
+    by_flag: dict[str, Values] = {}
+    for key, (value, flag) in flags.items():
+        by_flag.setdefault(flag, {})[key] = value
+    for flag, values in by_flag.items():
+        layered.lay(values, flag)
+    spoken = [flag for flag, values in by_flag.items() if any(v is not None for v in values.values())]
+    return parse(model, layered.tables(), where=" ".join(spoken) or "the settings"), layered.sources
+
+
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}" if path.parent.name == "benchmarks" else path.name
+
+
+def benchmarks_folder() -> Path:
+    """The shipped benchmarks: inside the wheel, or beside the package in a checkout."""
+    inside = Path(__file__).parent / "_benchmarks"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "benchmarks"
+
+
+def shipped_benchmarks() -> dict[str, Path]:
+    """Name -> file."""
+    return {path.stem: path for path in sorted(benchmarks_folder().glob("*.toml"))}
+
+
+def find_benchmark(text: str) -> Path:
+    """A shipped benchmark by name, or a file of one's own by path.
+
+    Raises:
+        UnknownName: Neither.
+    """
+    shipped = shipped_benchmarks()
+    if text in shipped:
+        return shipped[text]
+    if text.endswith(".toml") or "/" in text:
+        return Path(text)
+    raise UnknownName("benchmark", text, shipped)
