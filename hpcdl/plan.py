@@ -101,16 +101,17 @@ class Job(Frozen):
     launches: tuple[Launch, ...]
 
 
-class Shape(Frozen):
-    """What a node offers to each task, once site, flags and machine have all been heard."""
+class Size(Frozen):
+    """How many nodes a launch takes, and how each of them is divided."""
 
+    nodes: int
     tasks_per_node: int
     cpus_per_task: int
     gpus_per_node: int
 
 
-def shape_node(benchmark: Benchmark, site: Site, *, cores: int) -> Shape:
-    """How a node is divided: by default one task per GPU, or one task per node where there is none.
+def cluster_sizes(benchmark: Benchmark, site: Site, *, cores: int) -> tuple[Size, ...]:
+    """One size for each entry of `nodes`; by default one task per GPU, or per node where there is none.
 
     Args:
         benchmark: May ask for a number of tasks per node.
@@ -127,45 +128,56 @@ def shape_node(benchmark: Benchmark, site: Site, *, cores: int) -> Shape:
             f"{tasks} tasks per node do not fit a node of {cores} cores.",
             do="Ask for fewer with --tasks-per-node, or correct [node] cores in the site file.",
         )
-    return Shape(tasks_per_node=tasks, cpus_per_task=cores // tasks, gpus_per_node=gpus)
+    return tuple(
+        Size(nodes=nodes, tasks_per_node=tasks, cpus_per_task=cores // tasks, gpus_per_node=gpus)
+        for nodes in benchmark.launches.nodes
+    )
+
+
+def local_sizes(benchmark: Benchmark, site: Site, *, cores: int) -> tuple[Size, ...]:
+    """The same on one machine: every task of every node becomes a rank beside the others.
+
+    All launches give a rank the same number of cores, so that the small ones are a fair base for the large.
+    """
+    each = benchmark.launches.tasks_per_node or 1
+    ranks = [nodes * each for nodes in benchmark.launches.nodes]
+    gpus = 0 if benchmark.train.device == "cpu" else site.node.gpus or 0
+    share = max(1, cores // max(ranks))
+    return tuple(
+        Size(nodes=1, tasks_per_node=count, cpus_per_task=share, gpus_per_node=gpus) for count in ranks
+    )
 
 
 def make_launches(
-    benchmark: Benchmark, site: Site, shape: Shape, *, launcher: Launcher
+    benchmark: Benchmark, site: Site, sizes: tuple[Size, ...], *, launcher: Launcher
 ) -> tuple[Launch, ...]:
-    """The launches in the order in which they run: the row of node counts, once for each repeat.
+    """The launches in the order in which they run: all sizes, once for each repeat.
 
     Repeats are interleaved (1, 2, 4, 1, 2, 4), so that what drifts over the job touches all points alike.
 
     Raises:
         Mistake: A global batch that the ranks cannot share equally, or an engine that cannot do the job.
     """
-    launches: list[Launch] = []
-    for repeat in range(benchmark.launches.repeat):
-        for nodes in benchmark.launches.nodes:
-            ranks = nodes * shape.tasks_per_node
-            launches.append(
-                Launch(
-                    index=len(launches) + 1,
-                    name=_name(len(launches) + 1, benchmark, nodes, ranks, launcher),
-                    repeat=repeat + 1,
-                    nodes=nodes,
-                    tasks_per_node=shape.tasks_per_node,
-                    cpus_per_task=shape.cpus_per_task,
-                    gpus_per_node=shape.gpus_per_node,
-                    launcher=launcher,
-                    pmi=_pmi(benchmark, site) if launcher == "srun" else None,
-                    network=site.node.network,
-                    progress_timeout_s=benchmark.launches.progress_timeout_s,
-                    train=resolve_training(benchmark, ranks, shape),
-                )
-            )
-    return tuple(launches)
+    wanted = [(repeat, size) for repeat in range(1, benchmark.launches.repeat + 1) for size in sizes]
+    return tuple(
+        Launch(
+            index=index,
+            name=_name(index, benchmark, size, launcher),
+            repeat=repeat,
+            launcher=launcher,
+            pmi=_pmi(benchmark, site) if launcher == "srun" else None,
+            network=site.node.network,
+            progress_timeout_s=benchmark.launches.progress_timeout_s,
+            train=resolve_training(benchmark, size),
+            **size.model_dump(),
+        )
+        for index, (repeat, size) in enumerate(wanted, start=1)
+    )
 
 
-def _name(index: int, benchmark: Benchmark, nodes: int, ranks: int, launcher: Launcher) -> str:
-    size = f"{nodes}n" if launcher == "srun" else f"{ranks}r"
-    return f"{index:03d}-{benchmark.train.model}-{size}"
+def _name(index: int, benchmark: Benchmark, size: Size, launcher: Launcher) -> str:
+    count = f"{size.nodes}n" if launcher == "srun" else f"{size.tasks_per_node}r"
+    return f"{index:03d}-{benchmark.train.model}-{count}"
 
 
 def _pmi(benchmark: Benchmark, site: Site) -> str:
@@ -175,23 +187,24 @@ def _pmi(benchmark: Benchmark, site: Site) -> str:
     return site.slurm.pmi or "pmix" if needs_mpi else "none"
 
 
-def resolve_training(benchmark: Benchmark, ranks: int, shape: Shape) -> Training:
-    """Everything that a rank needs to know, for a world of `ranks`."""
+def resolve_training(benchmark: Benchmark, size: Size) -> Training:
+    """Everything that a rank needs to know, in a launch of this size."""
     train = benchmark.train
+    ranks = size.nodes * size.tasks_per_node
     if train.engine == "single" and ranks > 1:
         raise Mistake(
             f"engine 'single' trains on one rank, and this launch has {ranks}.",
             do="Use --engine horovod or --engine ddp.",
         )
-    local, total = _batches(benchmark, ranks, gpu=shape.gpus_per_node > 0)
-    steps = train.steps or (None if train.epochs else _default_steps(train.model, shape))
+    local, total = _batches(benchmark, ranks, gpu=size.gpus_per_node > 0)
+    steps = train.steps or (None if train.epochs else _default_steps(train.model, size))
     kept = train.model_dump(exclude={"batch", "global_batch", "steps", "threads"})
     return Training(
         mode=train.mode,
         local_batch=local,
         global_batch=total,
         steps=steps,
-        threads=train.threads or shape.cpus_per_task,
+        threads=train.threads or size.cpus_per_task,
         **kept,
     )
 
@@ -216,9 +229,9 @@ def default_batch(model: str, *, gpu: bool) -> int:
     return network.recipe.batch if gpu or small else min(32, network.recipe.batch)
 
 
-def _default_steps(model: str, shape: Shape) -> int:
+def _default_steps(model: str, size: Size) -> int:
     small = networks.find(model).train_flops < SMALL_NETWORK_FLOPS
-    return 200 if small or shape.gpus_per_node else 20
+    return 200 if small or size.gpus_per_node else 20
 
 
 def estimate_walltime_s(launches: tuple[Launch, ...], *, seen_step_s: float | None) -> int:
