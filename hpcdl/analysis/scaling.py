@@ -1,0 +1,231 @@
+"""Speed-up and parallel efficiency over launches that ask the same question, base case named."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from hpcdl.analysis.machines import find_disguise
+from hpcdl.analysis.question import Batch, Question, group
+from hpcdl.analysis.readings import combine_rates, derive, known
+from hpcdl.records import Missing, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcdl.analysis.job import RunResult
+    from hpcdl.analysis.launch import LaunchResult
+    from hpcdl.analysis.question import Means, Work
+
+# Twice the half-width to which an interval is held (Hoefler & Belli: 1 %): beyond it the base itself moves.
+DRIFT_WARNING = 0.02
+
+
+@dataclass(frozen=True)
+class Point:
+    """One size. `relative` is N: ranks over the ranks of the base.
+
+    `images_per_s` is the harmonic mean over the `count` launches that completed, of `planned`; `lowest` and
+    `highest` are the extremes among them. `step_s` is the mean step: global batch / images/s.
+    """
+
+    nodes: int
+    ranks: int
+    relative: float
+    count: int
+    planned: int
+    images_per_s: Reading
+    lowest: Reading
+    highest: Reading
+    step_s: Reading
+    speed_up: Reading
+    efficiency: Reading
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """One question at several sizes. `drift` is of the base's last launch against its first, as a fraction.
+
+    `bracketed`: the base was measured both before and after all other sizes, in one run. `rehearsal` is
+    the reason why this is one; with `forced` its efficiency is shown all the same.
+    """
+
+    question: Question
+    points: tuple[Point, ...]
+    bracketed: bool
+    drift: Reading
+    rehearsal: str | None
+    forced: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def base(self) -> Point:
+        """The smallest size, to which the others are compared."""
+        return self.points[0]
+
+
+@dataclass(frozen=True)
+class ScalingStudy:
+    """All tables that the launches give, and why others are not made of them."""
+
+    tables: tuple[Scaling, ...]
+    refusals: tuple[str, ...]
+
+
+def compare_sizes(results: Sequence[RunResult], *, force: bool = False) -> ScalingStudy:
+    """A scaling table for each question that was asked at more than one size.
+
+    Weak: E = X(N) / (N X(1)) at equal local batch; strong: E = T(1) / (N T(N)) at equal global batch, T being
+    the mean step. N counts ranks in units of the base.
+
+    Args:
+        results: One run or several.
+        force: Show speed-up and efficiency of rehearsals too, marked.
+    """
+    launches = [launch for result in results for launch in result.launches]
+    groups = group(launches)
+    tables = {question: members for question, members in groups.items() if _count_sizes(members) > 1}
+    left_over = {question: members for question, members in groups.items() if question not in tables}
+    local = {id(launch): result.job.executor == "local" for result in results for launch in result.launches}
+    return ScalingStudy(
+        tables=tuple(
+            _tabulate(question, members, local=any(local[id(member)] for member in members), force=force)
+            for question, members in tables.items()
+        ),
+        refusals=tuple(_refuse(left_over)),
+    )
+
+
+def _size(launch: LaunchResult) -> tuple[int, int]:
+    return (launch.world_size, launch.plan.nodes)
+
+
+def _count_sizes(launches: Sequence[LaunchResult]) -> int:
+    return len({launch.world_size for launch in launches})
+
+
+def _refuse(groups: dict[Question, list[LaunchResult]]) -> list[str]:
+    """What would be a scaling table, were the batch the same."""
+    alike: defaultdict[tuple[Work, Means | None], dict[Batch, list[LaunchResult]]] = defaultdict(dict)
+    for question, members in groups.items():
+        alike[question.work, question.means][question.batch] = members
+    refusals = []
+    for batches in alike.values():
+        sizes = {launch.world_size for members in batches.values() for launch in members}
+        if len(batches) > 1 and len(sizes) > 1:
+            named = " and ".join(_name_batch(batch, members) for batch, members in batches.items())
+            refusals.append(f"no scaling table over {named}: these are different questions")
+    return refusals
+
+
+def _name_batch(batch: Batch, members: Sequence[LaunchResult]) -> str:
+    ranks = members[0].world_size
+    return f"{batch.text} ({ranks} {'rank' if ranks == 1 else 'ranks'})"
+
+
+def _tabulate(question: Question, launches: Sequence[LaunchResult], *, local: bool, force: bool) -> Scaling:
+    sizes = {size: list(members) for size, members in groupby(sorted(launches, key=_size), key=_size)}
+    rehearsal = _find_rehearsal(launches, local=local)
+    withheld = None if force or rehearsal is None else Missing(missing=f"withheld: {rehearsal}")
+    base_size = min(sizes)
+    base_rate = _combine(sizes[base_size])
+    points = tuple(
+        _make_point(size, members, base_size, base_rate, withheld) for size, members in sizes.items()
+    )
+    drift = _measure_drift(sizes[base_size])
+    return Scaling(
+        question=question,
+        points=points,
+        bracketed=_is_bracketed(launches, base_size),
+        drift=drift,
+        rehearsal=rehearsal,
+        forced=force and rehearsal is not None,
+        warnings=tuple(_warn(points, drift)),
+    )
+
+
+def _find_rehearsal(launches: Sequence[LaunchResult], *, local: bool) -> str | None:
+    # Over all sizes: launches of one host each may still have run on two names of one machine.
+    machines = [machine for launch in launches for machine in launch.machines]
+    own = [launch.rehearsal for launch in sorted(launches, key=_size, reverse=True) if launch.rehearsal]
+    return own[0] if own else find_disguise(machines, local=local)
+
+
+def _combine(launches: Sequence[LaunchResult]) -> Reading:
+    rates = known([launch.images_per_s for launch in launches])
+    return combine_rates(rates) if rates else launches[0].images_per_s
+
+
+def _make_point(
+    size: tuple[int, int],
+    launches: Sequence[LaunchResult],
+    base_size: tuple[int, int],
+    base_rate: Reading,
+    withheld: Missing | None,
+) -> Point:
+    ranks, nodes = size
+    relative = ranks / base_size[0]
+    readings = [launch.images_per_s for launch in launches]
+    rates = known(readings)
+    rate = _combine(launches)
+    absent = readings[0]
+    speed_up = withheld or derive(_divide, rate, _name_missing_base(base_rate))
+    global_batch = launches[0].plan.train.global_batch
+    return Point(
+        nodes=nodes,
+        ranks=ranks,
+        relative=relative,
+        count=len(rates),
+        planned=len(launches),
+        images_per_s=rate,
+        lowest=min(rates) if rates else absent,
+        highest=max(rates) if rates else absent,
+        step_s=derive(lambda images_per_s: global_batch / images_per_s, rate),
+        # X(N) / X(1) is T(1) / T(N) at equal global batch, so both modes are one formula.
+        speed_up=speed_up,
+        efficiency=derive(lambda gain: gain / relative, speed_up),
+    )
+
+
+def _divide(rate: float, base: float) -> float:
+    return rate / base
+
+
+def _name_missing_base(base: Reading) -> Reading:
+    return (
+        Missing(missing=f"there is no base to compare with: {base.missing}")
+        if isinstance(base, Missing)
+        else base
+    )
+
+
+def _is_bracketed(launches: Sequence[LaunchResult], base_size: tuple[int, int]) -> bool:
+    order = [_size(launch) for launch in launches]
+    return order[0] == base_size == order[-1] and len(set(order)) > 1
+
+
+def _measure_drift(base: Sequence[LaunchResult]) -> Reading:
+    rates = known([launch.images_per_s for launch in base])
+    if len(rates) < 2:
+        return Missing(missing="the base was measured once")
+    return rates[-1] / rates[0] - 1
+
+
+def _warn(points: Sequence[Point], drift: Reading) -> list[str]:
+    warnings = []
+    for point in points:
+        ranks = f"{point.ranks} {'rank' if point.ranks == 1 else 'ranks'}"
+        if not isinstance(point.efficiency, Missing) and point.efficiency > 1 and point.relative > 1:
+            warnings.append(
+                f"{ranks}: more than 100 % efficiency. The base may be slower than it should be: "
+                "measure it again, bracketed (1,…,1)"
+            )
+        if point.count < point.planned:
+            warnings.append(
+                f"{ranks}: {point.planned - point.count} of {point.planned} launches have no throughput"
+            )
+    if not isinstance(drift, Missing) and abs(drift) > DRIFT_WARNING:
+        warnings.append(f"the base drifted by {100 * drift:+.1f} % between its first and its last launch")
+    return warnings
