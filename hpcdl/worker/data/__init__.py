@@ -15,6 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.errors import UnknownName
+from hpcdl.worker.data.digits import Digits
+from hpcdl.worker.data.folder import Folder
 from hpcdl.worker.data.source import Batch, Request, Source, Verified, choose_threads
 from hpcdl.worker.data.synthetic import Synthetic
 
@@ -25,6 +27,8 @@ __all__ = ["SOURCES", "Batch", "Request", "Source", "Verified", "choose_threads"
 
 SOURCES: dict[str, Callable[[Request], Source]] = {
     "synthetic": Synthetic,
+    "digits": Digits,
+    "folder": Folder,
 }
 
 

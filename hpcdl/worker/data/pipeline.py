@@ -1,0 +1,171 @@
+"""DALI pipelines as iterators of batches. The only module that touches DALI.
+
+A pipeline here is fed by Python with one small array per image (a path, or the image itself) and a label,
+so that the order is the sampler's alone and a last batch may be short. Everything heavy happens in DALI's
+own threads.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.dlpack import from_dlpack
+
+from hpcdl.errors import Failure, Mistake
+from hpcdl.worker.data.quiet import NO_GPU, hushed
+from hpcdl.worker.data.source import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hpcdl.networks import Normalisation
+    from hpcdl.worker.data.source import Request
+
+Items = Any  # what a batch starts from: an array (batch, ...) or a list of arrays, one per image
+Feed = Iterator[tuple[Items, "NDArray[np.int64]"]]
+PREFETCHED_BATCHES = 2
+
+
+@dataclass(frozen=True)
+class Dali:
+    """The parts of DALI that are used here; its faces have no types."""
+
+    fn: Any
+    types: Any
+    pipeline: Any
+    version: str
+
+
+Graph = Callable[[Dali, Any], Any]  # the fed node -> a node of normalised images
+
+
+@cache
+def load() -> Dali:
+    """DALI, imported on first use (seconds).
+
+    Raises:
+        Mistake: It is not installed, with the command that installs it.
+    """
+    try:
+        with hushed(NO_GPU):
+            return Dali(
+                fn=importlib.import_module("nvidia.dali.fn"),
+                types=importlib.import_module("nvidia.dali.types"),
+                pipeline=importlib.import_module("nvidia.dali.pipeline").Pipeline,
+                version=importlib.import_module("nvidia.dali").__version__,
+            )
+    except ImportError as problem:
+        raise Mistake(
+            f"NVIDIA DALI, which reads the images, cannot be imported ({problem}).",
+            do="Install it: pip install nvidia-dali-cuda130 (nvidia-dali-cuda120 where the driver is of CUDA 12), "
+            "or use --data synthetic.",
+        ) from None
+
+
+class Stream:
+    """Batches from a pipeline of one rank, built when this is made and running ahead from the first batch on.
+
+    Tensors are DALI's own memory, not copies: its executor gives memory to later batches only after the last
+    tensor that looks at it is gone.
+
+    Raises:
+        Mistake: DALI is missing.
+        Failure: While iterating, where a file cannot be read or decoded.
+    """
+
+    def __init__(self, request: Request, feed: Feed, graph: Graph, *, batch: int) -> None:
+        self._channels_last = request.memory_format == torch.channels_last
+        self._pipeline: Any = _build(load(), request, feed, graph, batch)
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._pipeline is None:
+            raise StopIteration
+        try:
+            images, labels = self._pipeline.run()
+        except RuntimeError as problem:
+            self.close()
+            raise Failure(
+                f"DALI could not make a batch: {explain(problem)}.",
+                do="A file may have been damaged since it was verified: run again with verify_data on.",
+            ) from None
+        return Batch(self._arrange(images), from_dlpack(labels.as_tensor()))
+
+    def _arrange(self, images: Any) -> torch.Tensor:
+        tensor = from_dlpack(images.as_tensor())
+        return tensor.permute(0, 3, 1, 2) if self._channels_last else tensor
+
+    def close(self) -> None:
+        """Let go of the pipeline and its threads; no more batches will come."""
+        self._pipeline = None
+
+
+def _build(dali: Dali, request: Request, feed: Feed, graph: Graph, batch: int) -> Any:
+    pipeline = dali.pipeline(
+        batch_size=batch,
+        num_threads=request.threads,
+        device_id=_device_id(request.device),
+        seed=derive_seed(request.training.seed, request.rank),
+        prefetch_queue_depth=PREFETCHED_BATCHES,
+        exec_dynamic=True,
+    )
+    with pipeline, hushed(NO_GPU):
+        items, labels = dali.fn.external_source(source=feed, num_outputs=2, batch=True)
+        outputs = (graph(dali, items), labels)
+        on_gpu = request.device.type == "cuda"
+        pipeline.set_outputs(*(output.gpu() if on_gpu else output for output in outputs))
+        pipeline.build()
+    return pipeline
+
+
+def _device_id(device: torch.device) -> int | None:
+    if device.type != "cuda":
+        return None
+    return torch.cuda.current_device() if device.index is None else device.index
+
+
+def derive_seed(seed: int, rank: int) -> int:
+    """A seed for the augmentation of one rank, 31 bits: far from that of another rank or another run's seed."""
+    return int(np.random.SeedSequence((seed, rank)).generate_state(1)[0]) & 0x7FFFFFFF
+
+
+def normalise(dali: Dali, images: Any, request: Request, **options: Any) -> Any:
+    """(pixel - mean) * scale as float32, in the layout that makes the memory format of the request free.
+
+    Args:
+        dali: DALI.
+        images: Node of pixels from 0 to 255, HWC.
+        request: Names network and memory format.
+        options: For `crop_mirror_normalize`: crop, mirror.
+    """
+    rule: Normalisation = request.network.normalisation
+    return dali.fn.crop_mirror_normalize(
+        images,
+        dtype=dali.types.FLOAT,
+        output_layout="HWC" if request.memory_format == torch.channels_last else "CHW",
+        mean=list(rule.mean),
+        std=[1 / scale for scale in rule.scale],
+        **options,
+    )
+
+
+def encode_paths(paths: Sequence[str]) -> list[NDArray[np.uint8]]:
+    """Paths as DALI's `io.file.read` takes them: bytes in arrays of one dimension."""
+    return [np.frombuffer(path.encode(errors="surrogateescape"), dtype=np.uint8) for path in paths]
+
+
+def explain(problem: Exception) -> str:
+    """The one line of DALI's error that says what happened, without its traceback of the pipeline."""
+    _, _, rest = str(problem).partition("encountered:")
+    lines = [line.strip() for line in (rest or str(problem)).splitlines()]
+    return next((line.rstrip(" .:") for line in lines if line), type(problem).__name__)
