@@ -72,7 +72,7 @@ def judge(
 
     Args:
         world_size: How many ranks there must be.
-        exits: Exit records, in any order; of a rank's several the one of the last restart counts.
+        exits: Exit records, in any order; only those of the last restart count.
         summary: The summary, where there is one.
         began: There are signs that the launch was started.
         job: What the executor says; None: nobody asked.
@@ -95,9 +95,9 @@ def judge(
 
 
 def _last_by_rank(exits: Sequence[Exit], world_size: int) -> dict[int, Exit]:
-    known = [record for record in exits if record.rank < world_size]
-    # Stable: among records of the same restart, the one written last wins.
-    return {record.rank: record for record in sorted(known, key=lambda record: record.restart)}
+    newest = max((record.restart for record in exits), default=0)
+    known = [record for record in exits if record.rank < world_size and record.restart == newest]
+    return {record.rank: record for record in known}
 
 
 def _is_over(job: JobState | None) -> bool:

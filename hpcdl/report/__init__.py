@@ -1,0 +1,21 @@
+"""Numbers -> what a person or a program reads: one content, and a renderer for each format.
+
+Importing this package loads neither pydantic nor the analysis, so that `hpcdl models` is instant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcdl.analysis.job import RunResult
+    from hpcdl.report.content import Report
+
+
+def build(results: Sequence[RunResult], *, force: bool = False) -> Report:
+    """The report of one run or of several: see `building.build_report`."""
+    from hpcdl.report.building import build_report  # noqa: PLC0415 (see above)
+
+    return build_report(results, force=force)

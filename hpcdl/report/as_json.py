@@ -1,0 +1,81 @@
+"""A report as JSON: the schema is versioned, keys are stable, numbers are unrounded and in SI units.
+
+    {"schema": "hpcdl.report", "schema_version": 1, "kind": "runs", "title": …, "badges": […],
+     "launches": [{"images_per_s": {"value": 45910.2, "unit": "images/s"}, …}, …],
+     "scaling": [{"title": …, "mode": "weak", …, "rows": […]}, …], "hosts": […], "notes": […], "more": […]}
+
+A number that is not published is {"missing": reason, "unit": …}, and never 0 or null; null does not apply.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from hpcdl.report.content import Curve, Quantity, Shares, Span
+
+if TYPE_CHECKING:
+    from hpcdl.report.content import Cell, Report, Table
+
+SCHEMA = "hpcdl.report"
+SCHEMA_VERSION = 1
+
+
+def render(report: Report) -> str:
+    """The report as indented JSON, with a newline at its end."""
+    return json.dumps(as_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """The report as JSON-able values; a section that it may hold several of is a list, even if empty."""
+    data: dict[str, Any] = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "kind": report.kind,
+        "title": report.title,
+        "badges": list(report.badges),
+    }
+    if report.kind == "runs":
+        data |= {"launches": [], "scaling": [], "hosts": []}
+    for table in report.sections:
+        if table.many:
+            data.setdefault(table.key, []).append(as_object(table))
+        else:
+            data[table.key] = as_rows(table)
+            data |= {fact.key: as_value(fact.cell) for fact in table.facts}
+    data["notes"] = [{"kind": note.kind, "text": note.text} for note in report.notes]
+    data["more"] = list(report.more)
+    return data
+
+
+def as_object(table: Table) -> dict[str, Any]:
+    """A table with its facts and its rows."""
+    facts = {fact.key: as_value(fact.cell) for fact in table.facts}
+    return {"title": table.title, **facts, "rows": as_rows(table)}
+
+
+def as_rows(table: Table) -> list[dict[str, Any]]:
+    """All rows with all columns, the hidden ones too, by their keys."""
+    keys = [column.key for column in table.columns]
+    return [dict(zip(keys, map(as_value, row), strict=True)) for row in table.rows]
+
+
+def as_value(cell: Cell) -> Any:
+    """A cell as JSON has it."""
+    if isinstance(cell, Quantity):
+        return _as_quantity(cell)
+    if isinstance(cell, Span):
+        return {"lowest": _as_quantity(cell.lowest), "highest": _as_quantity(cell.highest)}
+    if isinstance(cell, Shares):
+        return {key: _as_quantity(share) for key, _, share in cell.parts}
+    if isinstance(cell, Curve):
+        return {"values": list(cell.values), "unit": cell.unit}
+    return cell
+
+
+def _as_quantity(quantity: Quantity) -> dict[str, Any]:
+    value = quantity.value
+    if not isinstance(value, int | float):
+        return {"missing": value.missing, "unit": quantity.unit}
+    mark = {"mark": quantity.mark} if quantity.mark else {}
+    return {"value": value, "unit": quantity.unit, **mark}

@@ -1,0 +1,194 @@
+"""A report on a terminal: the result first, as wide as there is room, in colour only where that is wanted.
+
+Whether there is colour is the console's to know: rich leaves it out off a terminal and where NO_COLOR is set.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from hpcdl.report.content import Shares
+from hpcdl.report.footnotes import write_list, write_rows
+from hpcdl.report.numbers import find_missing, format_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hpcdl.report.content import Cell, Note, Report, Table
+
+BADGE_STYLES = {
+    "published": "bold green",
+    "partial": "bold yellow",
+    "stopped": "bold yellow",
+    "FAILED": "bold red",
+    "REHEARSAL": "bold magenta",
+}
+NOTE_STYLES = {"failure": "red", "rehearsal": "magenta", "warning": "yellow", "info": ""}
+STATE_STYLES = {"completed": "green", "running": "cyan", "planned": "dim", "stopped": "yellow"}
+# Told apart by shade where there is no colour.
+PHASES = {
+    "input": ("▒", "yellow"),
+    "compute": ("█", "green"),
+    "exchange": ("░", "red"),
+    "update": ("▓", "blue"),
+}
+BAR_WIDTH = 24
+NARROWEST = 40
+# For consoles that are not UTF-8: what stands for the characters that they lack.
+_BLOCKS = dict(zip("▁▂▃▄▅▆▇█▒░▓", "..--==##=-+", strict=True))
+_PLAIN = str.maketrans({"·": "-", "—": "-", "…": "~", "µ": "u"} | _BLOCKS)
+
+
+def render(report: Report, console: Console) -> None:
+    """Print a report onto a console, in its width; characters that its encoding lacks are replaced."""
+    with console.capture() as capture:
+        console.print(_lay_out(report, max(console.width, NARROWEST)), soft_wrap=False)
+    text = "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+    console.file.write(_fit(text, console.encoding))
+    console.file.flush()
+
+
+def write(report: Report, *, width: int = 100) -> str:
+    """The report as plain text, `width` characters wide."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, color_system=None, force_terminal=False, legacy_windows=False)
+    render(report, console)
+    return file.getvalue()
+
+
+def _fit(text: str, encoding: str) -> str:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return text.translate(_PLAIN).encode("ascii", "replace").decode("ascii")
+    return text
+
+
+def _lay_out(report: Report, width: int) -> RenderableType:
+    parts: list[RenderableType] = [_draw_header(report)]
+    for table in report.sections:
+        parts.extend(["", *_draw_section(table, width, titled=len(report.sections) > 1)])
+    if report.notes:
+        parts.extend(["", *(_draw_note(note) for note in report.notes)])
+    if report.more:
+        parts.extend(["", *(Text(line, style="dim", overflow="fold") for line in report.more)])
+    return Group(*parts)
+
+
+def _draw_header(report: Report) -> RenderableType:
+    grid = Grid.grid(expand=True, padding=(0, 2, 0, 0))
+    grid.add_column(ratio=1)
+    grid.add_column(justify="right", no_wrap=True)
+    badge = Text(" · ").join(Text(badge, style=BADGE_STYLES[badge]) for badge in report.badges)
+    grid.add_row(Text(report.title, style="bold"), badge)
+    return grid
+
+
+def _draw_note(note: Note) -> RenderableType:
+    return Text(note.text, style=NOTE_STYLES[note.kind], overflow="fold")
+
+
+def _draw_section(table: Table, width: int, *, titled: bool) -> Iterator[RenderableType]:
+    if table.upright:
+        yield _draw_list(table)
+        return
+    if titled and table.key != "launches":
+        yield Text(table.title, style="bold")
+    if not table.many:
+        for fact in table.facts:
+            yield Text(f" {fact.title}: {format_cell(fact.cell, with_unit=True)}")
+    rows, below = write_rows(table)
+    kept = list(range(len(table.visible)))
+    grid = _draw_grid(table, rows, kept)
+    while not _fits(grid, width) and (least := _least(table, kept)) is not None:
+        kept.remove(least)
+        grid = _draw_grid(table, rows, kept)
+    yield grid
+    left_out = [table.columns[index].title for place, index in enumerate(table.visible) if place not in kept]
+    for line in (*table.captions, *below):
+        yield Padding(Text(line, style="dim", overflow="fold"), (0, 0, 0, 1))
+    if left_out:
+        yield Padding(Text(f"not shown at this width: {', '.join(left_out)}", style="dim"), (0, 0, 0, 1))
+
+
+def _least(table: Table, kept: Sequence[int]) -> int | None:
+    """The column that is missed least, of those that may be left out."""
+    ranks = {place: table.columns[table.visible[place]].rank for place in kept}
+    least = max(ranks, key=lambda place: (ranks[place], place))
+    return least if ranks[least] else None
+
+
+def _fits(grid: Grid, width: int) -> bool:
+    console = Console(width=1000, file=io.StringIO())
+    return Measurement.get(console, console.options, grid).maximum <= width
+
+
+def _draw_grid(table: Table, rows: Sequence[Sequence[str]], kept: Sequence[int]) -> Grid:
+    grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_edge=False)
+    grid.add_column("")
+    columns = [table.columns[index] for index in table.visible]
+    for place in kept:
+        column = columns[place]
+        # The last resort of a table that does not fit is to wrap its words, never its numbers.
+        grid.add_column(
+            Text(column.title),
+            justify="left" if column.left else "right",
+            no_wrap=not column.left,
+            overflow="fold",
+        )
+    for row, cells in zip(rows, table.rows, strict=False):
+        drawn = [_draw_cell(cells[table.visible[place]], row[place]) for place in kept]
+        grid.add_row("", *drawn)
+    return grid
+
+
+def _draw_cell(cell: Cell, text: str) -> Text:
+    if isinstance(cell, Shares) and find_missing(cell) is None:
+        return draw_bar(cell)
+    if isinstance(cell, str) and cell in {"failed", "lost", "refused", *STATE_STYLES}:
+        return Text(text, style=STATE_STYLES.get(cell, "red"))
+    return Text(text)
+
+
+def _draw_list(table: Table) -> RenderableType:
+    grid = Grid.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    cells = {table.columns[index].title: table.rows[0][index] for index in table.visible}
+    for title, text in write_list(table):
+        cell = cells[title]
+        if isinstance(cell, Shares) and find_missing(cell) is None:
+            grid.add_row(f" {title}", Text("  ").join([draw_bar(cell), _draw_legend(cell)]))
+        else:
+            grid.add_row(f" {title}", Text(text, style="" if find_missing(cell) is None else "yellow"))
+    return grid
+
+
+def draw_bar(shares: Shares) -> Text:
+    """The parts of a step as a bar; each part as long as its share, the rounding given to the largest."""
+    known = [(key, share.value) for key, _, share in shares.parts if isinstance(share.value, int | float)]
+    lengths = {key: round(BAR_WIDTH * share) for key, share in known}
+    largest = max(known, key=lambda part: part[1])[0]
+    lengths[largest] += BAR_WIDTH - sum(lengths.values())
+    bar = Text()
+    for key, length in lengths.items():
+        shade, style = PHASES.get(key, ("█", ""))
+        bar.append(shade * length, style=style)
+    return bar
+
+
+def _draw_legend(shares: Shares) -> Text:
+    legend = Text()
+    for place, (key, title, share) in enumerate(shares.parts):
+        shade, style = PHASES.get(key, ("█", ""))
+        legend.append(" · " if place else "")
+        legend.append(f"{shade} ", style=style)
+        legend.append(f"{title} {format_cell(share)}")
+    return legend

@@ -1,0 +1,129 @@
+"""What a report says, before anybody decides how it looks. Readings stay readings, with their units.
+
+Keys are stable: they name things in JSON. Titles are for people.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from hpcdl.records import Reading
+
+# fraction: of 1, shown in percent. ratio and loss: plain numbers. bytes, FLOP and MAC take SI prefixes.
+Unit = Literal["images/s", "s", "fraction", "ratio", "loss", "bytes", "FLOP", "MAC"]
+Badge = Literal["published", "partial", "stopped", "FAILED", "REHEARSAL"]
+NoteKind = Literal["failure", "rehearsal", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A reading with its unit. `mark` qualifies it wherever it is shown: 'partial', 'rehearsal'."""
+
+    value: Reading
+    unit: Unit
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The smallest and the largest of several."""
+
+    lowest: Quantity
+    highest: Quantity
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Parts of a whole: (key, title, fraction) in a fixed order."""
+
+    parts: tuple[tuple[str, str, Quantity], ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A course over the steps, thinned to what can be looked at."""
+
+    values: tuple[float, ...]
+    unit: Unit
+
+
+# None: does not apply here, which is not the same as missing.
+Cell = str | int | Quantity | Span | Shares | Curve | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column. The terminal leaves out the highest `rank` first where there is no room; 0 always stays.
+
+    `hidden` columns are for programs: only JSON has them.
+    """
+
+    key: str
+    title: str
+    rank: int = 0
+    left: bool = False
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that a table as a whole has."""
+
+    key: str
+    title: str
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under columns.
+
+    `facts` hold for the table as a whole. `many`: a report may hold several tables of this key. `limit` is
+    how many rows a person is shown.
+    """
+
+    key: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    facts: tuple[Fact, ...] = ()
+    captions: tuple[str, ...] = ()
+    many: bool = False
+    limit: int | None = None
+
+    @property
+    def upright(self) -> bool:
+        """One row of many columns reads better as a list."""
+        return len(self.rows) == 1 and len(self.visible) > 5
+
+    @property
+    def visible(self) -> tuple[int, ...]:
+        """Indices of the columns that people are shown."""
+        return tuple(index for index, column in enumerate(self.columns) if not column.hidden)
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to know before trusting the numbers, or what went wrong."""
+
+    kind: NoteKind
+    text: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The content of one report, whatever the format. `more` tells how to get at what is not here."""
+
+    kind: Literal["runs", "list", "models", "model"]
+    title: str
+    badges: tuple[Badge, ...] = ()
+    sections: tuple[Table, ...] = ()
+    notes: tuple[Note, ...] = field(default=())
+    more: tuple[str, ...] = ()
+
+    @property
+    def badge(self) -> str:
+        """All badges in one line: 'FAILED · REHEARSAL'."""
+        return " · ".join(self.badges)

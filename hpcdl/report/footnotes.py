@@ -1,0 +1,71 @@
+"""Why cells of a table show no number: each reason once, under the table, by its mark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcdl.report.numbers import find_mark, find_missing, format_cell
+
+if TYPE_CHECKING:
+    from hpcdl.report.content import Cell, Table
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class Footnotes:
+    """Collects reasons while the cells of one table are written."""
+
+    def __init__(self) -> None:
+        self._reasons: list[str] = []
+
+    def write(self, cell: Cell) -> str:
+        """A cell for a table: the number, or a dash with the letter of the reason that stands below."""
+        reason = find_missing(cell)
+        mark = find_mark(cell)
+        if reason is None and not mark:
+            return format_cell(cell)
+        if reason is None:
+            return f"{format_cell(cell)} {self._letter(f'{mark}: {_EXPLAINED.get(mark, mark)}')}"
+        return f"— {self._letter(f'not published: {reason}')}"
+
+    def _letter(self, reason: str) -> str:
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+        return f"({_name(self._reasons.index(reason))})"
+
+    @property
+    def lines(self) -> list[str]:
+        """'(a) not published: reason', in the order of their marks."""
+        return [f"({_name(index)}) {reason}" for index, reason in enumerate(self._reasons)]
+
+
+_EXPLAINED = {
+    "partial": "from the steps that were recorded before the launch ended",
+    "rehearsal": "several hosts are one machine here",
+}
+
+
+def _name(index: int) -> str:
+    tens, ones = divmod(index, len(_LETTERS))
+    return (_LETTERS[tens - 1] if tens else "") + _LETTERS[ones]
+
+
+def write_rows(table: Table) -> tuple[list[list[str]], list[str]]:
+    """The visible cells of the rows that people are shown, as text, and the lines that belong below them."""
+    notes = Footnotes()
+    shown = table.rows if table.limit is None else table.rows[: table.limit]
+    rows = [[notes.write(row[index]) for index in table.visible] for row in shown]
+    hidden = len(table.rows) - len(shown)
+    more = [f"… and {hidden:,} more (--format json shows all)"] if hidden else []
+    return rows, [*more, *notes.lines]
+
+
+def write_list(table: Table) -> list[tuple[str, str]]:
+    """The one row of an upright table as (title, text) pairs; what does not apply is left out."""
+    row = table.rows[0]
+    pairs = [(table.columns[index], row[index]) for index in table.visible]
+    return [
+        (column.title, format_cell(cell, with_unit=True))
+        for column, cell in pairs
+        if cell is not None and cell != ""
+    ]

@@ -1,0 +1,156 @@
+"""How numbers look: one place for digits, prefixes and units, and for what stands where there is no number."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import floor, isfinite, log10
+from typing import TYPE_CHECKING
+
+from hpcdl.report.content import Curve, Quantity, Shares, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcdl.report.content import Cell, Unit
+
+DIGITS = 4
+_BARS = "▁▂▃▄▅▆▇█"
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+
+
+def format_number(value: float, digits: int = DIGITS) -> str:
+    """A number with so many significant digits, thousands separated, never in exponents."""
+    if value == 0 or not isfinite(value):
+        return "0" if value == 0 else str(value)
+    exponent = floor(log10(abs(value)))
+    decimals = digits - 1 - exponent
+    rounded = round(value, decimals)
+    # Rounding may have carried into the next decade: 9.9996 has four digits as 10.00.
+    if rounded and floor(log10(abs(rounded))) > exponent:
+        decimals -= 1
+    return f"{rounded:,.{max(decimals, 0)}f}"
+
+
+def format_value(value: float, unit: Unit) -> str:
+    """A number with its unit, except where a column's title says it (images/s) or there is none."""
+    if unit == "fraction":
+        return _format_percent(value)
+    if unit == "ratio":
+        return f"{value:,.2f}"
+    if unit == "s":
+        return _format_seconds(value)
+    if unit in {"bytes", "FLOP", "MAC"}:
+        return _format_prefixed(value, "B" if unit == "bytes" else unit)
+    return format_number(value)
+
+
+def _format_percent(fraction: float) -> str:
+    percent = 100 * fraction
+    if 0 < abs(percent) < 0.05:
+        return f"{'<' if percent > 0 else '>-'}0.1 %"
+    return f"{percent:.1f} %"
+
+
+def _format_seconds(value: float) -> str:
+    for scale, name in _SECONDS:
+        # 0.9996 s has three digits as 1.00 s, not as 1000 ms.
+        if abs(value) >= 0.9995 * scale:
+            return f"{format_number(value / scale, 3)} {name}"
+    return "0 s" if value == 0 else f"{format_number(value / 1e-6, 3)} µs"
+
+
+def _format_prefixed(value: float, unit: str) -> str:
+    for scale, prefix in _PREFIXES:
+        if abs(value) >= scale:
+            return f"{format_number(value / scale)} {prefix}{unit}"
+    return f"{format_number(value)} {unit}"
+
+
+def missing_reason(quantity: Quantity) -> str | None:
+    """Why there is no number; None where there is one."""
+    # Not by type: that would load pydantic for `hpcdl models`.
+    return None if isinstance(quantity.value, int | float) else quantity.value.missing
+
+
+def format_quantity(quantity: Quantity, *, with_unit: bool = False, absent: str | None = None) -> str:
+    """A quantity in words.
+
+    Args:
+        quantity: What to show.
+        with_unit: Name images/s too, where no title does.
+        absent: What stands for a number that is missing; None: 'not published: reason'.
+    """
+    value = quantity.value
+    if not isinstance(value, int | float):
+        return f"not published: {value.missing}" if absent is None else absent
+    unit = " images/s" if with_unit and quantity.unit == "images/s" else ""
+    mark = f" ({quantity.mark})" if quantity.mark and with_unit else ""
+    return format_value(value, quantity.unit) + unit + mark
+
+
+def format_cell(cell: Cell, *, with_unit: bool = False, absent: str | None = None) -> str:
+    """Any cell in words; empty where it does not apply."""
+    if isinstance(cell, Quantity):
+        return format_quantity(cell, with_unit=with_unit, absent=absent)
+    if isinstance(cell, Span):
+        return _format_span(cell.lowest, cell.highest, with_unit=with_unit, absent=absent)
+    if isinstance(cell, Shares):
+        return " · ".join(f"{title} {format_quantity(share, absent='-')}" for _, title, share in cell.parts)
+    if isinstance(cell, Curve):
+        return sparkline(cell.values)
+    return f"{cell:,}" if isinstance(cell, int) else cell or ""
+
+
+def _format_span(lowest: Quantity, highest: Quantity, *, with_unit: bool, absent: str | None) -> str:
+    if missing_reason(lowest) is not None:
+        return format_quantity(lowest, absent=absent)
+    return f"{format_quantity(lowest)} to {format_quantity(highest, with_unit=with_unit)}"
+
+
+def find_missing(cell: Cell) -> str | None:
+    """Why a cell shows no number; None where it shows one, or was not meant to."""
+    match cell:
+        case Quantity():
+            return missing_reason(cell)
+        case Span(lowest=lowest):
+            return missing_reason(lowest)
+        case Shares(parts=parts):
+            return missing_reason(parts[0][2])
+        case _:
+            return None
+
+
+def find_mark(cell: Cell) -> str:
+    """What qualifies a number that is shown: 'partial', 'rehearsal' or nothing."""
+    match cell:
+        case Quantity(mark=mark) if missing_reason(cell) is None:
+            return mark
+        case Span(lowest=Quantity(mark=mark) as lowest) if missing_reason(lowest) is None:
+            return mark
+        case Shares(parts=((_, _, Quantity(mark=mark) as first), *_)) if missing_reason(first) is None:
+            return mark
+        case _:
+            return ""
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """A course in eighths of a line's height, from the lowest to the highest value."""
+    if not values:
+        return ""
+    lowest, highest = min(values), max(values)
+    height = highest - lowest
+    if height <= 0:
+        return _BARS[0] * len(values)
+    return "".join(
+        _BARS[min(int((value - lowest) / height * len(_BARS)), len(_BARS) - 1)] for value in values
+    )
+
+
+def thin(values: Sequence[float], count: int) -> tuple[float, ...]:
+    """At most `count` values: the means of equal stretches; the first and the last value stay as they are."""
+    if len(values) <= count:
+        return tuple(values)
+    edges = [round(index * len(values) / count) for index in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    return (values[0], *means[1:-1], values[-1])
