@@ -56,7 +56,12 @@ def _run_launch(launch: Launch, python: str, folder: LaunchFolder, stop: threadi
     with folder.output_path.open("ab") as log:
         children = [
             subprocess.Popen(
-                argv, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                argv,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
             for argv, environment in commands(launch, python, folder.path, os.environ)
         ]

@@ -261,7 +261,8 @@ def _step_s(launch: Launch, seen_step_s: float | None) -> float:
     return flops / rate
 
 
-# man sbatch: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes, days-hours:minutes:seconds
+# man sbatch: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes,
+# days-hours:minutes:seconds
 _WALLTIME = re.compile(r"^(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})$")
 
 

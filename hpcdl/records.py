@@ -162,3 +162,12 @@ class Cancellation(Frozen):
     """A person asked for the end: `cancelled.json`."""
 
     requested_utc: str
+
+
+class Condition(Frozen):
+    """One thing that works here, or does not: what was found, and what to do about it."""
+
+    name: str
+    value: str
+    ok: bool
+    do: str = ""

@@ -69,18 +69,20 @@ def flatten(tables: Mapping[str, Any], prefix: str = "") -> Values:
 
 
 def resolve_benchmark(
-    path: Path | None, flags: Mapping[str, tuple[Any, str]]
+    path: Path | None, flags: Mapping[str, tuple[Any, str]], *, defaults: Mapping[str, Any] | None = None
 ) -> tuple[Benchmark, dict[str, str]]:
     """The benchmark of a file with flags above it, and the source of each value that somebody set.
 
     Args:
         path: A benchmark file; None: only flags.
+        defaults: What the command takes for granted, below the file.
         flags: Dotted key -> (value or None, the flag's name).
 
     Raises:
         Mistake: Names file or flag, key, and what is allowed.
     """
     layered = Layered()
+    layered.lay(defaults or {}, "default")
     if path is not None:
         tables = read_toml(path)
         parse(Benchmark, tables, where=str(path))
@@ -93,7 +95,9 @@ def resolve_site(
 ) -> tuple[Site, dict[str, str]]:
     """The site with flags above it, likewise."""
     layered = Layered()
-    layered.lay(flatten(site.model_dump(mode="json", exclude_unset=True)), _short(path) if path else "default")
+    layered.lay(
+        flatten(site.model_dump(mode="json", exclude_unset=True)), _short(path) if path else "default"
+    )
     return _with_flags(layered, Site, flags)
 
 

@@ -135,6 +135,10 @@ class LaunchFolder:
     def output_path(self) -> Path:
         return self.path / "output.log"
 
+    def logs(self) -> list[Path]:
+        """What the ranks printed, and the stacks of those that hung or crashed."""
+        return [self.output_path, *sorted(self.path.glob("stacks-*.txt"))]
+
     def began(self) -> bool:
         """Somebody has started it: there is more here than the plan."""
         return any(path != self.plan_path for path in self.path.iterdir())

@@ -190,7 +190,9 @@ class Supervisor:
             exits.flush()
             self._keep_stacks()
         except (OSError, HpcdlError) as problem:
-            print(f"hpcdl: records could not be kept ({problem}): {record.model_dump_json()}", file=sys.stderr)
+            print(
+                f"hpcdl: records could not be kept ({problem}): {record.model_dump_json()}", file=sys.stderr
+            )
             return code or 1
         if outcome not in {"completed", "stopped"}:
             print(f"hpcdl: rank {record.rank} ({record.host}) {outcome}: {reason}", file=sys.stderr)

@@ -15,6 +15,7 @@ from hpcdl import networks
 from hpcdl.errors import Refused
 from hpcdl.records import Environment, Missing, Summary, Window
 from hpcdl.spec import digest
+from hpcdl.store import RunFolder
 from hpcdl.worker import data, preflight
 from hpcdl.worker.binding import choose_device, prepare
 from hpcdl.worker.clocks import make_clock
@@ -22,7 +23,6 @@ from hpcdl.worker.engine import start
 from hpcdl.worker.environment import read_host, read_slurm, read_versions
 from hpcdl.worker.models import build, memory_format
 from hpcdl.worker.optimizer import make_optimizer, set_learning_rate
-from hpcdl.store import RunFolder
 from hpcdl.worker.reporter import Measured, Prepared, Stepped, Verified
 
 if TYPE_CHECKING:
@@ -122,18 +122,18 @@ def count_steps(plan: Training, images: int | None) -> int:
 class Trainer:
     """The model, its optimizer and the loop over steps."""
 
-    def __init__(
-        self, rank: Rank, network: Network, layout: torch.memory_format, images: int | None
-    ) -> None:
+    def __init__(self, rank: Rank, network: Network, layout: torch.memory_format, images: int | None) -> None:
         plan = rank.plan
-        self.model = build(network, seed=plan.seed, dropout=plan.dropout).to(rank.device, memory_format=layout)  # type: ignore[call-overload]
+        self.model = build(network, seed=plan.seed, dropout=plan.dropout).to(
+            rank.device, memory_format=layout
+        )  # type: ignore[call-overload]
         self._rank = rank
         self._network = network
         self._images = images
         # Ranks drop different units, as they see different images.
         torch.manual_seed(plan.seed * 1_000_003 + rank.place.rank)
         rank.engine.broadcast(self.model.parameters())
-        self._optimizer = make_optimizer(self.model, network)
+        self._optimizer = make_optimizer(self.model, network.recipe)
         self._clock = self._start_clock()
         self._parallel = rank.engine.attach(self.model)
         self._loss: float | None = None
@@ -203,9 +203,7 @@ class Trainer:
 
 
 def _request(rank: Rank, network: Network, layout: torch.memory_format) -> data.Request:
-    threads = data.choose_threads(
-        rank.launch.cpus_per_task, computes_on_cpu=rank.device.type == "cpu"
-    )
+    threads = data.choose_threads(rank.launch.cpus_per_task, computes_on_cpu=rank.device.type == "cpu")
     return data.Request(
         network=network,
         training=rank.plan,

@@ -107,7 +107,9 @@ def start(launch: Launch, place: Place, folder: LaunchFolder, device: torch.devi
         Refused: Horovod is not installed, was not built with the transport, or the ranks do not meet.
     """
     if not is_installed():
-        raise Refused("Horovod is not installed here.", do="Build it with `make horovod`, or use --engine ddp.")
+        raise Refused(
+            "Horovod is not installed here.", do="Build it with `make horovod`, or use --engine ddp."
+        )
     import horovod.torch as hvd
 
     transport = _choose_transport(hvd, launch, device)

@@ -1,0 +1,62 @@
+"""What a person types: parse, call, print. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from hpcdl.errors import HpcdlError
+
+INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Run the command line; the exit code is 0, 1 for a failure, 2 for a mistake, 130 after Ctrl-C."""
+    from hpcdl.cli.app import app
+
+    try:
+        code = app(standalone_mode=False)
+    except HpcdlError as problem:
+        say(problem)
+        code = problem.exit_code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # `hpcdl list | head` closed our stdout: point it elsewhere, so that leaving does not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as problem:
+        code = _translate(problem)
+    sys.exit(code or 0)
+
+
+def _translate(problem: Exception) -> int:
+    """Typer's own complaints (a wrong option, a missing argument) in our manner; a defect stays a defect."""
+    import click
+
+    if isinstance(problem, click.exceptions.Abort):
+        return INTERRUPTED
+    if isinstance(problem, click.ClickException):
+        words = problem.format_message()
+        name = problem.ctx.command_path if isinstance(problem, click.UsageError) and problem.ctx else "hpcdl"
+        say(HpcdlError(words if words.endswith((".", "?")) else f"{words}.", do=f"See `{name} --help`."))
+        return 2
+    if isinstance(problem, click.exceptions.Exit):
+        return problem.exit_code
+    if os.environ.get("HPCDL_TRACEBACK"):
+        raise problem
+    say(
+        HpcdlError(
+            f"this is a defect of hpcdl: {type(problem).__name__}: {problem}.",
+            do="Run again with HPCDL_TRACEBACK=1 and report what it prints.",
+        )
+    )
+    return 1
+
+
+def say(problem: HpcdlError) -> None:
+    """An error on stderr: what happened and why; below it, what to do."""
+    print(f"hpcdl: {problem.what}", file=sys.stderr)
+    if problem.do:
+        print(f"       {problem.do}", file=sys.stderr)

@@ -1,0 +1,47 @@
+"""The command line: one module for each group of verbs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hpcdl.cli import doctor, look, models, start
+
+app = typer.Typer(
+    name="hpcdl",
+    help="Deep-learning benchmarks for clusters: how fast does it train, how well does it scale.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 (Typer calls it so)
+    if wanted:
+        import hpcdl
+
+        print(f"hpcdl {hpcdl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hpcdl(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Measure a cluster by training on it."""
+
+
+app.command("submit", rich_help_panel="Measure")(start.submit)
+app.command("run", rich_help_panel="Measure")(start.run)
+app.command("list", rich_help_panel="Look")(look.list_runs)
+app.command("status", rich_help_panel="Look")(look.status)
+app.command("logs", rich_help_panel="Look")(look.logs)
+app.command("report", rich_help_panel="Look")(look.report)
+app.command("cancel", rich_help_panel="Measure")(look.cancel)
+app.command("models", rich_help_panel="Know")(models.models)
+app.command("doctor", rich_help_panel="Know")(doctor.doctor)

@@ -1,0 +1,169 @@
+"""Following a run with one's eyes: progress on stderr while it goes, the report when it has ended."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from hpcdl import jobs, report, slurm
+from hpcdl.analysis.job import analyse_run
+from hpcdl.cli import screen
+from hpcdl.errors import Failure
+from hpcdl.records import Missing
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from rich.progress import TaskID
+
+    from hpcdl.analysis.job import RunResult
+    from hpcdl.analysis.launch import LaunchResult
+    from hpcdl.jobs import LocalRun, Standing
+    from hpcdl.store import RunFolder
+
+TICK_S = 0.5
+# After the job has ended, the nodes' last writes may still be on their way through the file system.
+SETTLE_S = 90.0
+
+
+def follow_local(running: LocalRun, *, as_json: bool) -> NoReturn:
+    """Show the run until it ends. Ctrl-C or SIGTERM ends its ranks, keeps the records, and marks the run."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    interrupted = False
+    try:
+        with Board() as board:
+            while not running.is_over():
+                board.show(analyse_run(running.folder))
+                time.sleep(TICK_S)
+    except KeyboardInterrupt:
+        interrupted = True
+    # Whatever happens from here on, no rank is left behind.
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if not running.is_over():
+            screen.talk.print("ending the ranks; what was measured is kept")
+            running.stop()
+    _finish(running.folder, as_json=as_json, interrupted=interrupted)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise KeyboardInterrupt
+
+
+def follow_slurm(folder: RunFolder, *, as_json: bool) -> NoReturn:
+    """Show the job until it ends. Ctrl-C stops the watching and leaves the job alone."""
+    try:
+        with Board() as board:
+            standing = _watch(folder, board)
+    except KeyboardInterrupt:
+        screen.talk.print(
+            f"no longer watching; the job goes on. Stop it: hpcdl cancel {folder.run_id}", soft_wrap=True
+        )
+        raise
+    _finish(folder, as_json=as_json, standing=standing)
+
+
+def _watch(folder: RunFolder, board: Board) -> Standing:
+    """Slurm is asked with growing pauses; the records, which are ours, at every tick."""
+    pauses = slurm.pauses()
+    asked_s, pause_s, standing = -1e9, 0.0, jobs.Standing(over=False, word="submitted")
+    while not standing.over:
+        if time.monotonic() - asked_s >= pause_s:
+            standing = jobs.look_patiently(folder, standing)
+            asked_s, pause_s = time.monotonic(), next(pauses)
+        board.show(analyse_run(folder), standing)
+        time.sleep(TICK_S)
+    _settle(folder, standing)
+    return standing
+
+
+def _settle(folder: RunFolder, standing: Standing) -> None:
+    """Slurm says that the job has ended well: wait for the records to say it too."""
+    if not standing.well:
+        return
+    deadline = time.monotonic() + SETTLE_S
+    while time.monotonic() < deadline and not analyse_run(folder, with_steps=False).completed:
+        time.sleep(TICK_S)
+
+
+def _finish(
+    folder: RunFolder, *, as_json: bool, standing: Standing | None = None, interrupted: bool = False
+) -> NoReturn:
+    result = analyse_run(folder, standing.job_state if standing else jobs.OVER)
+    screen.show(report.build([result]), as_json=as_json)
+    if interrupted:
+        raise typer.Exit(130)
+    if not result.completed:
+        raise Failure(
+            f"run {folder.run_id} was not completed ({result.state}).", do=f"See hpcdl logs {folder.run_id}."
+        )
+    raise typer.Exit(0)
+
+
+class Board:
+    """One line for each launch of a job."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TaskProgressColumn(show_speed=False),
+            TextColumn("{task.fields[facts]}"),
+            TimeElapsedColumn(),
+            console=screen.talk,
+        )
+        self._tasks: dict[int, TaskID] = {}
+        self._said = ""
+
+    def __enter__(self) -> Board:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, result: RunResult, standing: Standing | None = None) -> None:
+        """Bring the lines up to date; waiting in the queue is said in words."""
+        self._say_standing(standing)
+        for launch in result.launches:
+            if launch.state != "planned":
+                self._show_launch(launch, len(result.launches))
+
+    def _say_standing(self, standing: Standing | None) -> None:
+        if standing is None:
+            return
+        words = f"{standing.word} ({standing.reason})" if standing.reason else standing.word
+        if words != self._said:
+            self._progress.console.print(f"job {standing.slurm_job_id or ''}: {words}", style="dim")
+            self._said = words
+
+    def _show_launch(self, launch: LaunchResult, count: int) -> None:
+        index, plan = launch.plan.index, launch.plan
+        if index not in self._tasks:
+            size = f"{plan.nodes} nodes" if plan.launcher == "srun" else f"{plan.world_size} ranks"
+            label = f"{index} of {count}  {plan.train.model}  {size}"
+            self._tasks[index] = self._progress.add_task(label, facts="", total=None)
+        progress = launch.progress
+        self._progress.update(
+            self._tasks[index],
+            total=progress.steps_planned,
+            completed=progress.steps_done,
+            facts=_describe(launch),
+        )
+        if launch.state not in {"planned", "running"}:
+            self._progress.stop_task(self._tasks[index])
+
+
+def _describe(launch: LaunchResult) -> str:
+    progress = launch.progress
+    if launch.state not in {"running", "completed"}:
+        return str(launch.state)
+    if isinstance(progress.images_per_s, Missing):
+        return f"warm-up {progress.warmup_done}" if progress.warmup_done else "starting"
+    rate = launch.images_per_s if not isinstance(launch.images_per_s, Missing) else progress.images_per_s
+    loss = "" if isinstance(progress.loss, Missing) else f"loss {progress.loss:.3f}"
+    return f"{rate:,.0f} img/s  {loss}"

@@ -1,0 +1,135 @@
+"""`hpcdl list`, `status`, `logs`, `report`, `cancel`: over the store, by run id, Slurm job id or `last`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hpcdl.analysis.job import RunResult
+    from hpcdl.store import RunFolder, Store
+
+RunArgument = Annotated[
+    str, typer.Argument(help="Run id (shortened is fine), Slurm job id, or last.", metavar="[RUN]")
+]
+StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are kept.", metavar="DIR")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For other programs.")]
+
+
+def _store(named: str | None) -> Store:
+    from pathlib import Path
+
+    from hpcdl import site
+    from hpcdl.store import Store, default_root
+
+    if named:
+        return Store(Path(named).expanduser().absolute())
+    return Store(default_root(site.load()[0].store))
+
+
+def _analyse(folder: RunFolder, *, with_steps: bool = True) -> RunResult:
+    from hpcdl import jobs
+    from hpcdl.analysis.job import analyse_run
+
+    standing = jobs.look([folder])[folder.run_id]
+    return analyse_run(folder, standing.job_state, with_steps=with_steps)
+
+
+def list_runs(
+    *,
+    count: Annotated[int, typer.Option("--last", "-n", min=1, help="Only the newest so many.")] = 20,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The runs of the store, newest last."""
+    from hpcdl import jobs
+    from hpcdl.cli import screen
+    from hpcdl.report import listing
+
+    folders = _store(store).runs()[-count:]
+    states = {run_id: standing.job_state for run_id, standing in jobs.look(folders).items()}
+    screen.show(listing.list_runs(folders, states), as_json=as_json)
+
+
+def status(run: RunArgument = "last", *, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Where a run stands: its job, its launches, how far each is."""
+    from hpcdl import jobs
+    from hpcdl.analysis.job import analyse_run
+    from hpcdl.cli import screen
+    from hpcdl.report.standing import describe_standing
+
+    folder = _store(store).find(run)
+    standing = jobs.look([folder])[folder.run_id]
+    result = analyse_run(folder, standing.job_state)
+    words = f"{standing.word} ({standing.reason})" if standing.reason else standing.word
+    screen.show(describe_standing(result, words), as_json=as_json)
+
+
+def logs(
+    run: RunArgument = "last",
+    *,
+    launch: Annotated[int | None, typer.Option("--launch", help="Only this launch, by number.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """What the job and its ranks printed, and the stacks of those that hung or crashed."""
+    from hpcdl.errors import Mistake
+
+    folder = _store(store).find(run)
+    places = folder.launches()
+    if launch is not None and not 1 <= launch <= len(places):
+        raise Mistake(
+            f"run {folder.run_id} has launches 1 to {len(places)}, not {launch}.", do="See hpcdl status."
+        )
+    chosen = places if launch is None else [places[launch - 1]]
+    paths = [folder.output_path] if launch is None else []
+    paths += [path for place in chosen for path in place.logs()]
+    written = [path for path in paths if path.is_file() and path.stat().st_size]
+    if not written:
+        raise Mistake(f"run {folder.run_id} has printed nothing yet.", do=f"Its folder is {folder.path}.")
+    for path in written:
+        print(f"==> {path} <==")
+        print(path.read_text(encoding="utf-8", errors="replace"), end="")
+
+
+def report(
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs; without any, the last one.")] = None,
+    *,
+    form: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Into a file.", metavar="FILE")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Show what is withheld, marked as such.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The report of one run, or of several together: throughput, steps, phases, scaling."""
+    from pathlib import Path
+
+    from hpcdl import report as reports
+    from hpcdl.cli import screen
+
+    place = _store(store)
+    content = reports.build([_analyse(place.find(run)) for run in runs or ["last"]], force=force)
+    if output is None:
+        screen.show(content, form, as_json=as_json)
+    else:
+        _write(Path(output), screen.write(content, "json" if as_json else form))
+
+
+def _write(path: Path, text: str) -> None:
+    from hpcdl.errors import Mistake
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise Mistake(f"{path} cannot be written ({problem.strerror}).") from None
+
+
+def cancel(run: RunArgument = "last", *, store: StoreOption = None) -> None:
+    """End a run. What it has measured is kept."""
+    from hpcdl import jobs
+    from hpcdl.cli import screen
+
+    folder = _store(store).find(run)
+    screen.talk.print(f"asked {jobs.cancel(folder)}; see hpcdl status {folder.run_id}", soft_wrap=True)

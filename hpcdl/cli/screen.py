@@ -1,0 +1,38 @@
+"""Where things are printed: results on stdout, talk on stderr; colour only on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from hpcdl.errors import UnknownName
+
+if TYPE_CHECKING:
+    from hpcdl.report.content import Report
+
+results = Console(highlight=False)
+talk = Console(stderr=True, highlight=False)
+
+
+def show(report: Report, form: str = "terminal", *, as_json: bool = False) -> None:
+    """A report on stdout, in a format by name.
+
+    Raises:
+        UnknownName: There is no such format.
+    """
+    from hpcdl.report import as_terminal
+
+    if form == "terminal" and not as_json:
+        as_terminal.render(report, results)
+    else:
+        print(write(report, "json" if as_json else form).rstrip("\n"), flush=True)
+
+
+def write(report: Report, form: str) -> str:
+    """A report as text. Raises UnknownName for a format that there is not."""
+    from hpcdl.report.formats import FORMATS
+
+    if form not in FORMATS:
+        raise UnknownName("report format", form, FORMATS)
+    return FORMATS[form](report)

@@ -1,0 +1,220 @@
+"""`hpcdl submit` and `hpcdl run`: the same benchmark to Slurm, or on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hpcdl.cli.flags import NODES, RANKS, SLURM, TRAINING, Said, accept
+
+if TYPE_CHECKING:
+    from hpcdl.jobs import Asked
+    from hpcdl.plan import Job
+    from hpcdl.store import RunFolder, Store
+
+BenchmarkArgument = Annotated[
+    str | None, typer.Argument(help="One of the shipped benchmarks, or a TOML file.", metavar="[BENCHMARK]")
+]
+StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are kept.", metavar="DIR")]
+SiteOption = Annotated[str | None, typer.Option("--site", help="Another site file.", metavar="FILE")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For other programs.")]
+
+
+@accept(NODES, TRAINING, SLURM)
+def submit(
+    benchmark: BenchmarkArgument = None,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow until it ends; then report.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script; touch nothing.")] = False,
+    test_only: Annotated[bool, typer.Option("--test-only", help="Ask Slurm whether it would run.")] = False,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="Any other sbatch option.", metavar="NAME[=VALUE]")
+    ] = None,
+    store: StoreOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+    said: Said,
+) -> None:
+    """Submit a BENCHMARK to Slurm: one batch script, one job, its launches one after another."""
+    from hpcdl import jobs, script, slurm
+
+    _default(said, "train.engine", "horovod")
+    asked, place = _resolve(benchmark, said, store, site, _read_options(option))
+    job = jobs.prepare_cluster_job(asked, place)
+    _show_plan(job)
+    if dry_run:
+        print(script.render(job), end="")
+        return
+    if test_only:
+        print(slurm.test(script.render(job)))
+        return
+    folder = _with_source(job, jobs.submit)
+    _announce(job, folder, as_json=as_json)
+    if wait:
+        from hpcdl.cli import follow
+
+        follow.follow_slurm(folder, as_json=as_json)
+
+
+@accept(RANKS, TRAINING)
+def run(
+    benchmark: BenchmarkArgument = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job; touch nothing.")] = False,
+    store: StoreOption = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+    said: Said,
+) -> None:
+    """Run a BENCHMARK on this machine, without Slurm: the same job, the same records, the same report."""
+    from hpcdl import jobs
+
+    asked, place = _resolve(benchmark, said, store, site, {})
+    job = jobs.prepare_local_job(asked, place)
+    _show_plan(job)
+    if dry_run:
+        print(job.model_dump_json(indent=1))
+        return
+    from hpcdl.cli import follow
+
+    follow.follow_local(jobs.LocalRun(job), as_json=as_json)
+
+
+def _default(said: Said, key: str, value: Any) -> None:
+    """What this command takes for granted, below anything that is said."""
+    said[f"default:{key}"] = (value, "default")
+
+
+def _resolve(
+    benchmark: str | None, said: Said, store: str | None, site: str | None, options: dict[str, Any]
+) -> tuple[Asked, Store]:
+    from pathlib import Path
+
+    from hpcdl import jobs, settings
+    from hpcdl import site as sites
+    from hpcdl.store import Store, default_root
+
+    defaults = {key.removeprefix("default:"): v for key, (v, _) in said.items() if key.startswith("default:")}
+    flags = {key: value for key, value in said.items() if not key.startswith("default:")}
+    measured = _split_data({k: v for k, v in flags.items() if k.startswith(("train.", "launches."))})
+    placed = {k: v for k, v in flags.items() if not k.startswith(("train.", "launches."))}
+    if options:
+        placed["slurm.options"] = (options, "--option")
+    path = settings.find_benchmark(benchmark) if benchmark else None
+    asked_for, sources = settings.resolve_benchmark(path, measured, defaults=defaults)
+    loaded, loaded_from = sites.load(Path(site) if site else None)
+    resolved, site_sources = settings.resolve_site(loaded, loaded_from, placed)
+    root = Path(store).expanduser().absolute() if store else default_root(resolved.store)
+    jobs.check_data(asked_for)
+    return jobs.Asked(asked_for, resolved, sources | site_sources), Store(root)
+
+
+def _split_data(flags: Said) -> Said:
+    """`--data` names a source, or the folder of an image tree."""
+    from pathlib import Path
+    from typing import get_args
+
+    from hpcdl.errors import UnknownName
+    from hpcdl.spec import Source
+
+    value, flag = flags["train.data"]
+    known = [name for name in get_args(Source) if name != "folder"]
+    if value is None or value in known:
+        return flags | {"train.data_dir": (None, flag)}
+    if "/" not in value and not Path(value).exists():
+        raise UnknownName("data source", value, known, where="--data")
+    return flags | {
+        "train.data": ("folder", flag),
+        "train.data_dir": (str(Path(value).expanduser().absolute()), flag),
+    }
+
+
+def _read_options(options: list[str] | None) -> dict[str, Any]:
+    """`--option comment=x --option spread-job` as a mapping; a name alone is a switch."""
+    pairs = [option.removeprefix("--").partition("=") for option in options or []]
+    return {name: value if equals else True for name, equals, value in pairs}
+
+
+def _with_source(job: Job, submit_job: Any) -> RunFolder:
+    """Slurm's refusal, with a word on where the refused value came from."""
+    from hpcdl.errors import RefusedJob
+
+    try:
+        folder: RunFolder = submit_job(job)
+    except RefusedJob as refusal:
+        words = refusal.what.lower()
+        guilty = [key for key in ("account", "partition", "qos", "reservation") if key in words]
+        told = [
+            f"{key} {getattr(job.site.slurm, key)!r} comes from {job.sources[f'slurm.{key}']}."
+            for key in guilty
+            if f"slurm.{key}" in job.sources
+        ]
+        raise RefusedJob(refusal.what, do=" ".join([*told, refusal.do]).strip()) from None
+    return folder
+
+
+def _show_plan(job: Job) -> None:
+    """The values that matter and where each comes from, on stderr."""
+    from rich.table import Table
+
+    from hpcdl.cli import screen
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for label, value, key in describe_plan(job):
+        table.add_row(label, value, job.sources.get(key, "default"), style="dim")
+    screen.talk.print(table)
+
+
+def describe_plan(job: Job) -> list[tuple[str, str, str]]:
+    """Label, value and setting of what a person should know before the job runs."""
+    from hpcdl.plan import format_walltime
+
+    first, train = job.launches[0], job.launches[0].train
+    sizes = ", ".join(
+        str(launch.nodes if job.executor == "slurm" else launch.world_size) for launch in job.launches
+    )
+    batch = (
+        f"{train.local_batch} per rank" if train.mode == "weak" else f"{train.global_batch} over all ranks"
+    )
+    length = f"{train.steps} steps" if train.steps else f"{train.epochs} epochs"
+    rows = [
+        ("nodes" if job.executor == "slurm" else "ranks", sizes, "launches.nodes"),
+        ("model", train.model, "train.model"),
+        ("data", train.data_dir or train.data, "train.data"),
+        ("batch", batch, "train.batch" if train.mode == "weak" else "train.global_batch"),
+        (
+            "length",
+            f"{length} after {train.warmup} of warm-up",
+            "train.steps" if train.steps else "train.epochs",
+        ),
+        ("engine", f"{train.engine}, transport {train.transport}", "train.engine"),
+        ("per task", f"{first.cpus_per_task} cores, {train.threads} threads", "node.cores"),
+    ]
+    if job.executor == "slurm":
+        per_node = f"{first.tasks_per_node} tasks, {first.gpus_per_node} GPUs"
+        rows += [
+            ("per node", per_node, "launches.tasks_per_node"),
+            ("partition", job.site.slurm.partition or "Slurm's default", "slurm.partition"),
+            ("walltime", format_walltime(job.walltime_s), "slurm.walltime"),
+        ]
+    return rows
+
+
+def _announce(job: Job, folder: RunFolder, *, as_json: bool) -> None:
+    import json
+
+    submission = folder.submission()
+    job_id = submission.slurm_job_id if submission else None
+    if as_json:
+        facts = {"run_id": job.run_id, "slurm_job_id": job_id, "directory": str(folder.path)}
+        print(json.dumps(facts), flush=True)
+        return
+    minutes = -(-job.walltime_s // 60)
+    hours = job.nodes * job.walltime_s / 3600
+    print(
+        f"run {job.run_id} · job {job_id} · partition {job.site.slurm.partition or 'default'} · "
+        f"{job.nodes} nodes · at most {minutes} min, {hours:.2g} node-hours",
+        flush=True,
+    )
+    print(f"directory {folder.path}", flush=True)

@@ -1,0 +1,319 @@
+"""A job's life, over either executor: prepare, claim, submit once, look, cancel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcdl import local, script, slurm
+from hpcdl.analysis.ending import JobState
+from hpcdl.errors import Failure, Mistake, RefusedJob
+from hpcdl.plan import (
+    Job,
+    cluster_sizes,
+    estimate_walltime_s,
+    hash_plan,
+    local_sizes,
+    make_launches,
+    parse_walltime_s,
+)
+from hpcdl.records import Cancellation, Submission
+from hpcdl.store import RunFolder, Store, lay_out, new_run_id, publish_record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hpcdl.plan import Launch, Launcher, Size
+    from hpcdl.site import Site
+    from hpcdl.spec import Benchmark
+
+Sources = dict[str, str]
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Benchmark and site as resolved, and who said what."""
+
+    benchmark: Benchmark
+    site: Site
+    sources: Sources
+
+
+def prepare_cluster_job(asked: Asked, store: Store, *, attempt: int = 1) -> Job:
+    """The job as Slurm will get it. Looks at sinfo where the site file is silent; changes nothing.
+
+    Raises:
+        Mistake: What was asked does not fit the nodes, or its walltime is none.
+    """
+    site, sources = _ask_slurm(asked)
+    cores = site.node.cores
+    if cores is None:
+        cores = os.cpu_count() or 1
+        sources["node.cores"] = "this machine (no site file, no sinfo)"
+        site = site.model_copy(update={"node": site.node.model_copy(update={"cores": cores})})
+    sizes = cluster_sizes(asked.benchmark, site, cores=cores)
+    return _make_job(Asked(asked.benchmark, site, sources), store, sizes, "srun", attempt=attempt)
+
+
+def prepare_local_job(asked: Asked, store: Store) -> Job:
+    """The same job for this machine."""
+    cores = len(os.sched_getaffinity(0))
+    sizes = local_sizes(asked.benchmark, asked.site, cores=cores)
+    launcher = local.choose_launcher(asked.benchmark.train.transport)
+    return _make_job(asked, store, sizes, launcher, attempt=1)
+
+
+def _ask_slurm(asked: Asked) -> tuple[Site, Sources]:
+    """The site with its nodes' cores and GPUs filled in from sinfo, where nobody named them."""
+    site, sources = asked.site, dict(asked.sources)
+    if (site.node.cores is not None and site.node.gpus is not None) or not slurm.is_here():
+        return site, sources
+    facts = slurm.node_facts(site.slurm.partition)
+    if facts is None:
+        return site, sources
+    found = {"cores": facts.cores, "gpus": facts.gpus}
+    missing = {name: value for name, value in found.items() if getattr(site.node, name) is None}
+    sources |= {f"node.{name}": "sinfo" for name in missing}
+    return site.model_copy(update={"node": site.node.model_copy(update=missing)}), sources
+
+
+def _make_job(
+    asked: Asked, store: Store, sizes: tuple[Size, ...], launcher: Launcher, *, attempt: int
+) -> Job:
+    benchmark, site, sources = asked.benchmark, asked.site, dict(asked.sources)
+    launches = make_launches(benchmark, site, sizes, launcher=launcher)
+    run_id = new_run_id()
+    return Job(
+        run_id=run_id,
+        benchmark_id=benchmark.benchmark_id,
+        plan_hash=hash_plan(benchmark, site, launches),
+        created_utc=datetime.now(UTC),
+        attempt=attempt,
+        name=benchmark.name,
+        executor="slurm" if launcher == "srun" else "local",
+        nodes=max(launch.nodes for launch in launches),
+        walltime_s=_choose_walltime(site, benchmark, launches, store, sources),
+        run_dir=str(store.root / run_id),
+        python=_choose_python(site),
+        benchmark=benchmark,
+        site=site,
+        sources=sources,
+        launches=launches,
+    )
+
+
+def _choose_python(site: Site) -> str:
+    if site.setup.python:
+        return os.path.expandvars(site.setup.python)
+    if site.setup.venv:
+        return f"{os.path.expandvars(site.setup.venv)}/bin/python"
+    return sys.executable
+
+
+def _choose_walltime(
+    site: Site, benchmark: Benchmark, launches: tuple[Launch, ...], store: Store, sources: Sources
+) -> int:
+    if site.slurm.walltime is not None:
+        return parse_walltime_s(site.slurm.walltime)
+    seen_s = last_seen_step_s(store, benchmark.benchmark_id)
+    basis = f"last seen {seen_s:.3g} s a step" if seen_s else "assumed speed"
+    sources["slurm.walltime"] = f"estimated: {len(launches)} launches, {basis}, x1.5"
+    return estimate_walltime_s(launches, seen_step_s=seen_s)
+
+
+def last_seen_step_s(store: Store, benchmark_id: str) -> float | None:
+    """Seconds a step of this very benchmark took in its newest completed launch; None: it has not run yet."""
+    for run in reversed(store.runs()[-50:]):
+        try:
+            if run.job().benchmark_id != benchmark_id:
+                continue
+        except Mistake:
+            continue
+        windows = [summary.window for launch in run.launches() if (summary := launch.summary())]
+        if windows:
+            return max(window.elapsed_s / window.steps for window in windows)
+    return None
+
+
+def check_data(benchmark: Benchmark) -> None:
+    """A first look at a folder of images, light enough for a login node; the nodes verify every file.
+
+    Raises:
+        Mistake: The folder is missing, cannot be read, or holds no images one or two levels down.
+    """
+    train = benchmark.train
+    if train.data_dir is None:
+        return
+    root = Path(train.data_dir)
+    if not root.is_dir():
+        raise Mistake(f"there is no data folder {root}.", do="Give the root of an image tree with --data.")
+    if not any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.glob("*/**/*")):
+        raise Mistake(
+            f"{root} holds no images in the ImageNet layout.",
+            do="Expected are FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg and FOLDER/val/<class>/*.jpg.",
+        )
+
+
+def submit(job: Job) -> RunFolder:
+    """Hand the job to Slurm, once. The folder is claimed first, so that nothing that ran can be unrecorded.
+
+    Raises:
+        RefusedJob: Slurm's own words; the folder is taken back, as nothing was started.
+        Failure: Slurm did not answer, and the job cannot be found either.
+    """
+    text = script.render(job)
+    slurm.test(text)
+    folder = lay_out(job, text)
+    try:
+        job_id = _submit_once(job, folder)
+    except RefusedJob:
+        shutil.rmtree(folder.path)
+        raise
+    _record_submission(folder, slurm_job_id=job_id)
+    return folder
+
+
+def _submit_once(job: Job, folder: RunFolder) -> int:
+    """One sbatch. When its answer does not come, the job is looked for by its name before anything else."""
+    try:
+        return slurm.submit(folder.script_path)
+    except slurm.Ambiguous as silence:
+        found = slurm.find_by_name(script.job_name(job.run_id))
+        if found is not None:
+            return found
+        raise Failure(
+            f"{silence.what} No job of that name is known to Slurm; the run is kept in {folder.path}.",
+            do=f"Look with `squeue --name {script.job_name(job.run_id)}` before you submit again.",
+        ) from None
+
+
+def _record_submission(folder: RunFolder, *, slurm_job_id: int | None = None, pid: int | None = None) -> None:
+    record = Submission(
+        slurm_job_id=slurm_job_id, pid=pid, host=socket.gethostname(), submitted_utc=_now_utc()
+    )
+    publish_record(folder.submission_path, record)
+
+
+def _now_utc() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class LocalRun:
+    """A job running on this machine, in the background of this process."""
+
+    def __init__(self, job: Job) -> None:
+        self.folder = lay_out(job, script=None)
+        _record_submission(self.folder, pid=os.getpid())
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=local.run_job, args=(job, self.folder.path, self._stop))
+        self._thread.start()
+
+    def is_over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End the ranks, close their records, mark the run as cancelled; returns when that is done."""
+        publish_record(self.folder.cancelled_path, Cancellation(requested_utc=_now_utc()))
+        self._stop.set()
+        self._thread.join()
+
+
+# A run of this machine whose process has left.
+OVER = JobState(over=True)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the executor says of a job: `word` is its own; `reason` is why it waits, or why it ended.
+
+    `well` is Slurm's opinion that all went well. It is never the reason to believe so; it only tells how
+    long to wait for records.
+    """
+
+    over: bool
+    word: str
+    reason: str = ""
+    slurm_job_id: int | None = None
+    well: bool = False
+
+    @property
+    def job_state(self) -> JobState:
+        return JobState(over=self.over, words=self.word)
+
+
+def look(folders: list[RunFolder]) -> Mapping[str, Standing]:
+    """Where each run stands, by run id: one question to Slurm for all of them."""
+    submissions = {folder.run_id: folder.submission() for folder in folders}
+    wanted = [s.slurm_job_id for s in submissions.values() if s and s.slurm_job_id is not None]
+    states = slurm.states(wanted) if wanted and slurm.is_here() else {}
+    return {run_id: _stand(submission, states) for run_id, submission in submissions.items()}
+
+
+def _stand(submission: Submission | None, states: Mapping[int, slurm.JobState]) -> Standing:
+    if submission is None:
+        return Standing(over=False, word="not submitted")
+    if submission.slurm_job_id is None:
+        return _stand_local(submission)
+    state = states.get(submission.slurm_job_id)
+    if state is None:
+        return Standing(over=False, word="unknown to Slurm", slurm_job_id=submission.slurm_job_id)
+    return Standing(
+        over=state.is_over, word=state.word, reason=state.reason, slurm_job_id=submission.slurm_job_id
+    )
+
+
+def _stand_local(submission: Submission) -> Standing:
+    if submission.host != socket.gethostname():
+        return Standing(over=False, word=f"on {submission.host}")
+    alive = submission.pid is not None and _is_hpcdl(submission.pid)
+    return Standing(over=not alive, word="running here" if alive else "its process is gone")
+
+
+def _is_hpcdl(pid: int) -> bool:
+    """Whether that process is one of ours: a number alone may have been given to somebody else since."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(b"hpcdl" in word or b"pytest" in word for word in words)
+
+
+def look_patiently(folder: RunFolder, before: Standing) -> Standing:
+    """Where a run stands; while Slurm does not answer, where it stood, with that said."""
+    try:
+        return look([folder])[folder.run_id]
+    except Failure as silence:
+        return replace(before, reason=f"Slurm does not answer: {silence.what}")
+
+
+def cancel(folder: RunFolder) -> str:
+    """Ask for the end of a run; returns what was asked of whom.
+
+    Raises:
+        Mistake: There is nothing to cancel: the run is over, was never submitted, or runs elsewhere.
+    """
+    standing = look([folder])[folder.run_id]
+    submission = folder.submission()
+    if submission is None:
+        raise Mistake(f"run {folder.run_id} was never submitted.")
+    if standing.over:
+        raise Mistake(f"run {folder.run_id} is over ({standing.word}).")
+    if submission.slurm_job_id is not None:
+        slurm.cancel(submission.slurm_job_id)
+        asked = f"Slurm to end job {submission.slurm_job_id}"
+    elif submission.host == socket.gethostname() and submission.pid is not None:
+        os.kill(submission.pid, signal.SIGTERM)
+        asked = f"process {submission.pid} to end"
+    else:
+        raise Mistake(f"run {folder.run_id} runs on {submission.host}.", do="Cancel it there.")
+    publish_record(folder.cancelled_path, Cancellation(requested_utc=_now_utc()))
+    return asked

@@ -1,0 +1,1 @@
+"""Sensors of power and energy; the only place that imports pynvml."""
