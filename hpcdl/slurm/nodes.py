@@ -1,0 +1,102 @@
+"""What Slurm says of its nodes and of itself, read from the text of sinfo, srun and scontrol."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from hpcdl.errors import Mistake
+from hpcdl.plan import parse_walltime_s
+
+# Partition (the default one with a star), nodes, CPUs, GRES, longest walltime; one row for each kind of node.
+SINFO_FORMAT = "%P|%D|%c|%G|%l|%Z"
+
+_GPU = re.compile(r"(?:^|,)gpu(?::(?P<type>[^:,()]+))?:(?P<count>\d+)(?=[(,]|$)", re.ASCII)
+_PMI = re.compile(r"^(?:srun: )?\s*(?P<name>[a-z]\w*)$", re.ASCII)
+_PMIX_VERSIONS = re.compile(r"plugin versions available: (?P<names>[\w, ]+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What every node of a partition offers; where nodes differ, the least of them.
+
+    `cores` are what Slurm counts as CPUs, and what --cpus-per-task takes from: hardware threads where
+    `threads_per_core` is above 1. `max_walltime_s` None: unlimited.
+    """
+
+    partition: str
+    is_default: bool
+    nodes: int
+    cores: int
+    threads_per_core: int
+    gpus: int
+    gpu: str | None
+    max_walltime_s: int | None
+
+
+def read_sinfo(text: str, partition: str | None) -> NodeFacts | None:
+    """The partition of that name, or the default one; None where the text does not hold it."""
+    rows = [row for line in text.splitlines() if (row := _read_row(line)) is not None]
+    wanted = [row for row in rows if (row.partition == partition if partition else row.is_default)]
+    if not wanted:
+        return None
+    first = wanted[0]
+    return NodeFacts(
+        partition=first.partition,
+        is_default=first.is_default,
+        nodes=sum(row.nodes for row in wanted),
+        cores=min(row.cores for row in wanted),
+        threads_per_core=max(row.threads_per_core for row in wanted),
+        gpus=min(row.gpus for row in wanted),
+        gpu=first.gpu,
+        max_walltime_s=first.max_walltime_s,
+    )
+
+
+def _read_row(line: str) -> NodeFacts | None:
+    fields = line.strip().split("|")
+    if len(fields) != 6:
+        return None
+    name, nodes, cores, gres, limit, threads = fields
+    # A count that differs within the row is written as its least, with a plus.
+    counts = [text.rstrip("+") for text in (nodes, cores, threads)]
+    if not all(text.isdecimal() for text in counts):
+        return None
+    gpus, gpu = read_gres(gres)
+    return NodeFacts(
+        name.rstrip("*"),
+        name.endswith("*"),
+        int(counts[0]),
+        int(counts[1]),
+        int(counts[2]),
+        gpus,
+        gpu,
+        _read_limit_s(limit),
+    )
+
+
+def read_gres(text: str) -> tuple[int, str | None]:
+    """GPUs of a node and the type of the first, from 'gpu:a100:4(S:0-1),nvme:1'; (0, None) from '(null)'."""
+    found = list(_GPU.finditer(text))
+    return sum(int(match["count"]) for match in found), found[0]["type"] if found else None
+
+
+def _read_limit_s(text: str) -> int | None:
+    try:
+        return parse_walltime_s(text)
+    except Mistake:
+        return None
+
+
+def read_pmi_types(text: str) -> tuple[str, ...]:
+    """The values that srun's --mpi takes, from `srun --mpi=list`: the plugins, then PMIx's versions."""
+    names = [match["name"] for line in text.splitlines() if (match := _PMI.match(line.rstrip()))]
+    versions = _PMIX_VERSIONS.search(text)
+    names += re.findall(r"\w+", versions["names"]) if versions else []
+    return tuple(dict.fromkeys(names))
+
+
+def keeps_accounts(text: str) -> bool:
+    """Whether `scontrol show config` names a place where accounting is stored."""
+    match = re.search(r"^AccountingStorageType\s*=\s*(\S+)", text, re.MULTILINE)
+    return match is not None and match[1] not in {"accounting_storage/none", "(null)"}
