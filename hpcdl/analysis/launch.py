@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis import steps as step_numbers
@@ -129,27 +129,26 @@ def analyse_launch(
     """
     plan = plan or folder.plan()
     records = _read(folder, with_steps=with_steps)
-    began = bool(records.environment or records.steps or records.summary) or _has_traces(folder)
+    began = bool(records.environment or records.steps or records.summary) or _has_begun(folder)
     ending = judge(plan.world_size, records.exits, summary=records.summary, began=began, job=job)
     return _assemble(plan, ending, records)
 
 
 def _read(folder: LaunchFolder, *, with_steps: bool) -> _Records:
     torn: list[Torn] = []
-    return _Records(
+    records = _Records(
         environment=folder.environment(torn),
         summary=folder.summary(torn),
         exits=folder.exits(torn),
         steps=folder.steps(torn) if with_steps else None,
         torn=torn,
     )
+    # What is not there yet is not torn.
+    return replace(records, torn=[record for record in torn if record.path.exists()])
 
 
-def _has_traces(folder: LaunchFolder) -> bool:
-    """Anything beside the plan: a log, a stream, a torn record."""
-    if not folder.path.is_dir():
-        return False
-    return any(path != folder.plan_path for path in folder.path.iterdir())
+def _has_begun(folder: LaunchFolder) -> bool:
+    return folder.path.is_dir() and folder.began()
 
 
 def _assemble(plan: Launch, ending: Ending, records: _Records) -> LaunchResult:

@@ -222,7 +222,7 @@ def _warn(points: Sequence[Point], drift: Reading) -> list[str]:
                 f"{ranks}: more than 100 % efficiency. The base may be slower than it should be: "
                 "measure it again, bracketed (1,…,1)"
             )
-        if point.count < point.planned:
+        if 0 < point.count < point.planned:
             warnings.append(
                 f"{ranks}: {point.planned - point.count} of {point.planned} launches have no throughput"
             )

@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 
 def build(results: Sequence[RunResult], *, force: bool = False) -> Report:
     """The report of one run or of several: see `building.build_report`."""
-    from hpcdl.report.building import build_report  # noqa: PLC0415 (see above)
+    from hpcdl.report.building import build_report
 
     return build_report(results, force=force)

@@ -21,7 +21,7 @@ from hpcdl.report.numbers import find_missing, format_cell
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hpcdl.report.content import Cell, Note, Report, Table
+    from hpcdl.report.content import Cell, Fact, Note, Report, Table
 
 BADGE_STYLES = {
     "published": "bold green",
@@ -72,11 +72,13 @@ def _fit(text: str, encoding: str) -> str:
 
 
 def _lay_out(report: Report, width: int) -> RenderableType:
-    parts: list[RenderableType] = [_draw_header(report)]
+    failures = [note for note in report.notes if note.kind == "failure"]
+    others = [note for note in report.notes if note.kind != "failure"]
+    parts: list[RenderableType] = [_draw_header(report), *(_draw_note(note) for note in failures)]
     for table in report.sections:
         parts.extend(["", *_draw_section(table, width, titled=len(report.sections) > 1)])
-    if report.notes:
-        parts.extend(["", *(_draw_note(note) for note in report.notes)])
+    if others:
+        parts.extend(["", *(_draw_note(note) for note in others)])
     if report.more:
         parts.extend(["", *(Text(line, style="dim", overflow="fold") for line in report.more)])
     return Group(*parts)
@@ -96,14 +98,14 @@ def _draw_note(note: Note) -> RenderableType:
 
 
 def _draw_section(table: Table, width: int, *, titled: bool) -> Iterator[RenderableType]:
+    if titled and table.key != "launches":
+        yield Text(table.title, style="bold")
     if table.upright:
         yield _draw_list(table)
         return
-    if titled and table.key != "launches":
-        yield Text(table.title, style="bold")
-    if not table.many:
-        for fact in table.facts:
-            yield Text(f" {fact.title}: {format_cell(fact.cell, with_unit=True)}")
+    if table.facts and not table.many:
+        yield _draw_facts(table.facts)
+        yield ""
     rows, below = write_rows(table)
     kept = list(range(len(table.visible)))
     grid = _draw_grid(table, rows, kept)
@@ -116,6 +118,20 @@ def _draw_section(table: Table, width: int, *, titled: bool) -> Iterator[Rendera
         yield Padding(Text(line, style="dim", overflow="fold"), (0, 0, 0, 1))
     if left_out:
         yield Padding(Text(f"not shown at this width: {', '.join(left_out)}", style="dim"), (0, 0, 0, 1))
+
+
+def _draw_facts(facts: Sequence[Fact]) -> RenderableType:
+    grid = _start_list()
+    for fact in facts:
+        grid.add_row(f" {fact.title}", format_cell(fact.cell, with_unit=True))
+    return grid
+
+
+def _start_list() -> Grid:
+    grid = Grid.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
 
 
 def _least(table: Table, kept: Sequence[int]) -> int | None:
@@ -136,12 +152,15 @@ def _draw_grid(table: Table, rows: Sequence[Sequence[str]], kept: Sequence[int])
     columns = [table.columns[index] for index in table.visible]
     for place in kept:
         column = columns[place]
+        # Numbers are narrower than what they are called: a title of several words stands in several lines.
+        title = column.title if column.left else column.title.replace(" ", "\n")
         # The last resort of a table that does not fit is to wrap its words, never its numbers.
         grid.add_column(
-            Text(column.title),
+            Text(title),
             justify="left" if column.left else "right",
             no_wrap=not column.left,
             overflow="fold",
+            vertical="bottom",
         )
     for row, cells in zip(rows, table.rows, strict=False):
         drawn = [_draw_cell(cells[table.visible[place]], row[place]) for place in kept]
@@ -158,14 +177,13 @@ def _draw_cell(cell: Cell, text: str) -> Text:
 
 
 def _draw_list(table: Table) -> RenderableType:
-    grid = Grid.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
+    grid = _start_list()
     cells = {table.columns[index].title: table.rows[0][index] for index in table.visible}
     for title, text in write_list(table):
         cell = cells[title]
         if isinstance(cell, Shares) and find_missing(cell) is None:
-            grid.add_row(f" {title}", Text("  ").join([draw_bar(cell), _draw_legend(cell)]))
+            grid.add_row(f" {title}", draw_bar(cell))
+            grid.add_row("", _draw_legend(cell))
         else:
             grid.add_row(f" {title}", Text(text, style="" if find_missing(cell) is None else "yellow"))
     return grid
@@ -185,10 +203,11 @@ def draw_bar(shares: Shares) -> Text:
 
 
 def _draw_legend(shares: Shares) -> Text:
-    legend = Text()
-    for place, (key, title, share) in enumerate(shares.parts):
+    """A line for each part: its shade, its name, its share."""
+    room = max(len(title) for _, title, _ in shares.parts)
+    lines = []
+    for key, title, share in shares.parts:
         shade, style = PHASES.get(key, ("█", ""))
-        legend.append(" · " if place else "")
-        legend.append(f"{shade} ", style=style)
-        legend.append(f"{title} {format_cell(share)}")
-    return legend
+        text = f" {title:{room}}  {format_cell(share):>7}{f' ({share.mark})' if share.mark else ''}"
+        lines.append(Text(shade, style=style) + Text(text))
+    return Text("\n").join(lines)

@@ -31,14 +31,14 @@ def build_report(results: Sequence[RunResult], *, force: bool = False) -> Report
     return Report(
         kind="runs",
         title=name_runs(results),
-        badges=choose_badges(results),
+        badges=choose_badges(results, study),
         sections=(make_launch_table(results), *scaling, *([hosts] if hosts else [])),
         notes=tuple(_note(results, study, force=force)),
         more=tuple(_point_further(results)),
     )
 
 
-def choose_badges(results: Sequence[RunResult]) -> tuple[Badge, ...]:
+def choose_badges(results: Sequence[RunResult], study: ScalingStudy) -> tuple[Badge, ...]:
     """The worst of the states, and whether it is a rehearsal; 'published' only where neither is to be said."""
     states = {result.state for result in results}
     badges: list[Badge] = []
@@ -48,7 +48,7 @@ def choose_badges(results: Sequence[RunResult]) -> tuple[Badge, ...]:
         badges.append("stopped")
     elif states & {"running", "planned"}:
         badges.append("partial")
-    if any(result.rehearsal for result in results):
+    if any(result.rehearsal for result in results) or any(table.rehearsal for table in study.tables):
         badges.append("REHEARSAL")
     return tuple(badges) or ("published",)
 
@@ -78,8 +78,11 @@ def _note_endings(result: RunResult, run: str) -> Iterator[Note]:
 
 
 def _note_rehearsals(results: Sequence[RunResult], study: ScalingStudy, *, force: bool) -> Iterator[Note]:
-    for reason in dict.fromkeys(result.rehearsal for result in results if result.rehearsal):
-        if not study.tables:
+    withheld = {table.rehearsal for table in study.tables}
+    reasons = [result.rehearsal for result in results if result.rehearsal]
+    # Runs that are none by themselves may still make one together.
+    for reason in dict.fromkeys([*reasons, *(reason for reason in withheld if reason)]):
+        if reason not in withheld:
             yield Note("rehearsal", f"{reason}: this shows function, not what several machines would do")
         elif force:
             yield Note("rehearsal", f"{reason}: scaling efficiency is shown because it was asked for")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from hpcdl.records import Reading
 
-# fraction: of 1, shown in percent. ratio and loss: plain numbers. bytes, FLOP and MAC take SI prefixes.
-Unit = Literal["images/s", "s", "fraction", "ratio", "loss", "bytes", "FLOP", "MAC"]
+# fraction: of 1, shown in percent. ratio, loss and number: plain numbers. bytes, FLOP and MAC take SI prefixes.
+Unit = Literal["images/s", "s", "fraction", "ratio", "loss", "number", "bytes", "FLOP", "MAC"]
 Badge = Literal["published", "partial", "stopped", "FAILED", "REHEARSAL"]
 NoteKind = Literal["failure", "rehearsal", "warning", "info"]
 
@@ -116,7 +116,7 @@ class Note:
 class Report:
     """The content of one report, whatever the format. `more` tells how to get at what is not here."""
 
-    kind: Literal["runs", "list", "models", "model"]
+    kind: Literal["runs", "status", "list", "models", "model", "doctor"]
     title: str
     badges: tuple[Badge, ...] = ()
     sections: tuple[Table, ...] = ()

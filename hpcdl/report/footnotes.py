@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from hpcdl.report.numbers import find_mark, find_missing, format_cell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hpcdl.report.content import Cell, Table
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -18,15 +20,23 @@ class Footnotes:
     def __init__(self) -> None:
         self._reasons: list[str] = []
 
-    def write(self, cell: Cell) -> str:
-        """A cell for a table: the number, or a dash with the letter of the reason that stands below."""
-        reason = find_missing(cell)
-        mark = find_mark(cell)
-        if reason is None and not mark:
-            return format_cell(cell)
-        if reason is None:
-            return f"{format_cell(cell)} {self._letter(f'{mark}: {_EXPLAINED.get(mark, mark)}')}"
-        return f"— {self._letter(f'not published: {reason}')}"
+    def write_row(self, cells: Iterable[Cell]) -> list[str]:
+        """Cells for a table: the number, or a dash with the letter of the reason that stands below.
+
+        That a row is partial stands once, at its first number; a rehearsal's mark stands at every number.
+        """
+        said: set[str] = set()
+        texts = []
+        for cell in cells:
+            reason, mark = find_missing(cell), find_mark(cell)
+            if reason is not None:
+                texts.append(f"— {self._letter(f'not published: {reason}')}")
+            elif mark and not (mark == "partial" and mark in said):
+                texts.append(f"{format_cell(cell)} {self._letter(f'{mark}: {_EXPLAINED.get(mark, mark)}')}")
+            else:
+                texts.append(format_cell(cell))
+            said.add(mark)
+        return texts
 
     def _letter(self, reason: str) -> str:
         if reason not in self._reasons:
@@ -40,7 +50,7 @@ class Footnotes:
 
 
 _EXPLAINED = {
-    "partial": "from the steps that were recorded before the launch ended",
+    "partial": "this row is of the steps that were recorded, not of the whole launch",
     "rehearsal": "several hosts are one machine here",
 }
 
@@ -54,7 +64,7 @@ def write_rows(table: Table) -> tuple[list[list[str]], list[str]]:
     """The visible cells of the rows that people are shown, as text, and the lines that belong below them."""
     notes = Footnotes()
     shown = table.rows if table.limit is None else table.rows[: table.limit]
-    rows = [[notes.write(row[index]) for index in table.visible] for row in shown]
+    rows = [notes.write_row(row[index] for index in table.visible) for row in shown]
     hidden = len(table.rows) - len(shown)
     more = [f"… and {hidden:,} more (--format json shows all)"] if hidden else []
     return rows, [*more, *notes.lines]

@@ -72,9 +72,9 @@ def _describe(network: Network) -> tuple[Fact, ...]:
         ("train_flops", "training, one image", Quantity(network.train_flops, "FLOP")),
         ("gradient_bytes", "gradients, fp32", Quantity(network.gradient_bytes(), "bytes")),
         ("batch", "published batch", recipe.batch),
-        ("base_lr", "learning rate", f"{recipe.base_lr:g}"),
-        ("momentum", "momentum", f"{recipe.momentum:g}"),
-        ("weight_decay", "weight decay", f"{recipe.weight_decay:g}"),
+        ("base_lr", "learning rate", Quantity(recipe.base_lr, "number")),
+        ("momentum", "momentum", Quantity(recipe.momentum, "number")),
+        ("weight_decay", "weight decay", Quantity(recipe.weight_decay, "number")),
         ("duration", "trained for", recipe.duration),
     )
     return tuple(Fact(key, title, cell) for key, title, cell in facts if cell is not None)

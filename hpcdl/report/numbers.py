@@ -36,6 +36,8 @@ def format_value(value: float, unit: Unit) -> str:
     """A number with its unit, except where a column's title says it (images/s) or there is none."""
     if unit == "fraction":
         return _format_percent(value)
+    if unit == "number":
+        return f"{value:g}".replace("e-0", "e-")
     if unit == "ratio":
         return f"{value:,.2f}"
     if unit == "s":
@@ -98,7 +100,7 @@ def format_cell(cell: Cell, *, with_unit: bool = False, absent: str | None = Non
     if isinstance(cell, Shares):
         return " · ".join(f"{title} {format_quantity(share, absent='-')}" for _, title, share in cell.parts)
     if isinstance(cell, Curve):
-        return sparkline(cell.values)
+        return _format_curve(cell, with_unit=with_unit)
     return f"{cell:,}" if isinstance(cell, int) else cell or ""
 
 
@@ -106,6 +108,14 @@ def _format_span(lowest: Quantity, highest: Quantity, *, with_unit: bool, absent
     if missing_reason(lowest) is not None:
         return format_quantity(lowest, absent=absent)
     return f"{format_quantity(lowest)} to {format_quantity(highest, with_unit=with_unit)}"
+
+
+def _format_curve(curve: Curve, *, with_unit: bool) -> str:
+    line = sparkline(curve.values)
+    if not (with_unit and line):
+        return line
+    first, last = (format_value(value, curve.unit) for value in (curve.values[0], curve.values[-1]))
+    return f"{first} {line} {last}"
 
 
 def find_missing(cell: Cell) -> str | None:

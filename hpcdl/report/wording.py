@@ -86,7 +86,8 @@ def name_runs(results: Sequence[RunResult]) -> str:
     largest = max(launches, key=lambda launch: (len(launch.machines), launch.world_size))
     parts = [
         join(name_model(launch.plan.train.model) for launch in launches),
-        join(_name_batch(launch, launches) for launch in launches),
+        _name_mode(launches),
+        join(_name_batch(launch) for launch in launches),
         join(name_engine(launch.engine, launch.transport) for launch in launches if launch.engine != "single")
         or "one rank",
         _name_ranks(largest),
@@ -97,15 +98,17 @@ def name_runs(results: Sequence[RunResult]) -> str:
     return f"{title} ({sites})" if sites else title
 
 
-def _name_batch(launch: LaunchResult, launches: Sequence[LaunchResult]) -> str:
+def _name_mode(launches: Sequence[LaunchResult]) -> str:
+    """Scaling is named where there is some."""
+    sizes = {launch.world_size for launch in launches}
+    return f"{join(launch.plan.train.mode for launch in launches)} scaling" if len(sizes) > 1 else ""
+
+
+def _name_batch(launch: LaunchResult) -> str:
     train = launch.plan.train
-    held = (
-        f"{train.local_batch:,} images per rank"
-        if train.mode == "weak"
-        else f"global batch {train.global_batch:,}"
-    )
-    sizes = {other.world_size for other in launches}
-    return f"{train.mode} scaling · {held}" if len(sizes) > 1 else held
+    if train.mode == "weak":
+        return f"{train.local_batch:,} images per rank"
+    return f"global batch {train.global_batch:,}"
 
 
 def _name_ranks(launch: LaunchResult) -> str:
