@@ -118,7 +118,7 @@ class CpuClock:
 
 def finite(loss: torch.Tensor) -> float | None:
     """The loss as a number; None where it is not one (diverged): JSON has no NaN, and zero would be a lie."""
-    value = float(loss)
+    value = float(loss.detach())
     return value if -float("inf") < value < float("inf") else None
 
 
