@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hpcdl.errors import HpcdlError
 
@@ -16,7 +16,7 @@ def main() -> NoReturn:
     from hpcdl.cli.app import app
 
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="hpcdl")
     except HpcdlError as problem:
         say(problem)
         code = problem.exit_code
@@ -26,24 +26,26 @@ def main() -> NoReturn:
         # `hpcdl list | head` closed our stdout: point it elsewhere, so that leaving does not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 (_translate raises what it does not know)
         code = _translate(problem)
     sys.exit(code or 0)
 
 
 def _translate(problem: Exception) -> int:
-    """Typer's own complaints (a wrong option, a missing argument) in our manner; a defect stays a defect."""
-    import click
+    """Typer's own complaints (a wrong option, a missing argument) in our manner; a defect stays a defect.
 
-    if isinstance(problem, click.exceptions.Abort):
+    A complaint is known by its shape: newer versions of Typer carry a Click of their own, older ones use the
+    installed one, so that the classes have two homes.
+    """
+    import typer
+
+    if isinstance(problem, typer.Abort):
         return INTERRUPTED
-    if isinstance(problem, click.ClickException):
-        words = problem.format_message()
-        name = problem.ctx.command_path if isinstance(problem, click.UsageError) and problem.ctx else "hpcdl"
-        say(HpcdlError(words if words.endswith((".", "?")) else f"{words}.", do=f"See `{name} --help`."))
-        return 2
-    if isinstance(problem, click.exceptions.Exit):
+    if isinstance(problem, typer.Exit):
         return problem.exit_code
+    if hasattr(problem, "format_message"):
+        _complain(problem.format_message(), getattr(problem, "ctx", None))
+        return 2
     if os.environ.get("HPCDL_TRACEBACK"):
         raise problem
     say(
@@ -53,6 +55,13 @@ def _translate(problem: Exception) -> int:
         )
     )
     return 1
+
+
+def _complain(words: str, context: Any) -> None:
+    # Without words: there were no arguments, and the help is on the screen already.
+    if words:
+        command = context.command_path if context else "hpcdl"
+        say(HpcdlError(words if words.endswith((".", "?")) else f"{words}.", do=f"See `{command} --help`."))
 
 
 def say(problem: HpcdlError) -> None:
