@@ -91,7 +91,7 @@ def cluster(running_cluster: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield running_cluster
     if left := sorted(_jobs() - before):
         subprocess.run(["scancel", "--signal=KILL", "--full", *left], check=False)
-        subprocess.run(["scancel", *left], check=True)
+        subprocess.run(["scancel", *left], check=False)
 
 
 @pytest.fixture

@@ -39,9 +39,10 @@ MpiDefault=none
 JobRequeue=0
 EnforcePartLimits=ALL
 
-# Slurm's own KillWait, as most sites have it; a lost node is noticed sooner than after its five minutes.
+# Slurm's own KillWait, as most sites have it. A lost node is noticed sooner than after Slurm's five
+# minutes, but not so soon that a busy machine looks like a lost one.
 KillWait=30
-SlurmdTimeout=30
+SlurmdTimeout=60
 SchedulerType=sched/backfill
 SchedulerParameters=sched_min_interval=100000,sched_interval=2,bf_interval=2,batch_sched_delay=0
 SelectType=select/cons_tres
