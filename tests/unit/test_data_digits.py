@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from hpcdl.errors import Mistake
+from hpcdl.errors import Failure, Mistake
 from hpcdl.plan import DIGITS_TRAINING_IMAGES
 from hpcdl.worker import data
 from tests.data_requests import NEEDS_DALI, join, make_request
@@ -143,6 +145,14 @@ def test_a_closed_source_gives_no_more():
     next(batches)
     source.close()
     assert list(batches) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_pipeline_without_a_gpu_is_a_failure_in_one_sentence():
+    request = dataclasses.replace(make_request(data="digits"), device=torch.device("cuda", 0))
+    with pytest.raises(Failure, match=r"could not build its pipeline: .*CUDA is not available") as caught:
+        data.make(request).open(1)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_batch_larger_than_the_data_is_refused():

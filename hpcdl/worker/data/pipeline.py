@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ class Stream:
 
     Raises:
         Mistake: DALI is missing.
-        Failure: While iterating, where a file cannot be read or decoded.
+        Failure: The pipeline cannot be built; while iterating, where a file cannot be read or decoded.
     """
 
     def __init__(self, request: Request, feed: Feed, graph: Graph, *, batch: int) -> None:
@@ -119,12 +120,18 @@ def _build(dali: Dali, request: Request, feed: Feed, graph: Graph, batch: int) -
         prefetch_queue_depth=PREFETCHED_BATCHES,
         exec_dynamic=True,
     )
-    with pipeline, hushed(NO_GPU):
-        items, labels = dali.fn.external_source(source=feed, num_outputs=2, batch=True)
-        outputs = (graph(dali, items), labels)
-        on_gpu = request.device.type == "cuda"
-        pipeline.set_outputs(*(output.gpu() if on_gpu else output for output in outputs))
-        pipeline.build()
+    on_gpu = request.device.type == "cuda"
+    try:
+        with pipeline, nullcontext() if on_gpu else hushed(NO_GPU):
+            items, labels = dali.fn.external_source(source=feed, num_outputs=2, batch=True)
+            outputs = (graph(dali, items), labels)
+            pipeline.set_outputs(*(output.gpu() if on_gpu else output for output in outputs))
+            pipeline.build()
+    except RuntimeError as problem:
+        raise Failure(
+            f"DALI could not build its pipeline: {explain(problem)}.",
+            do="`hpcdl doctor` shows what works here.",
+        ) from None
     return pipeline
 
 
