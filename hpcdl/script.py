@@ -213,10 +213,15 @@ def _payload(job: Job) -> str:
     return "{\n" + "".join(lines) + f' "launches": [\n{launches}\n ]\n}}'
 
 
+def _finalize(value: object) -> str:
+    # A strict Undefined says what is undefined when it is made into text.
+    return quote(str(value) if isinstance(value, jinja2.Undefined) else value)
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(  # noqa: S701 - autoescape is for HTML; `finalize` quotes for the shell
         undefined=jinja2.StrictUndefined,
-        finalize=quote,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -1,0 +1,88 @@
+"""The jobs whose batch scripts are kept here, and others like them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from hpcdl.plan import Job, cluster_sizes, make_launches
+from hpcdl.site import Site
+from hpcdl.spec import Benchmark
+
+RUN_ID = "20261122-141200-k3f9"
+
+FULL_SITE = {
+    "name": "juno",
+    "slurm": {
+        "partition": "gpu",
+        "account": "bench",
+        "qos": "high",
+        "constraint": "a100&nvlink",
+        "reservation": "acceptance",
+        "nodelist": "gpu[01-04]",
+        "exclude": "gpu03",
+        "dependency": "afterok:1234",
+        "memory": "0",
+        "signal": "B:USR1@120",
+        "exclusive": True,
+        "requeue": True,
+        "export": "HOME,USER",
+        "pmi": "pmix_v4",
+        "cpu_bind": "verbose,cores",
+        "options": {"comment": 'night # run of "juno"', "contiguous": True, "oversubscribe": False},
+    },
+    "node": {"cores": 64, "gpus": 4, "gpu": "a100-sxm-80gb", "network": "ib0"},
+    "setup": {
+        "modules": ("cuda/13.0", "openmpi/4.1"),
+        "venv": "$HOME/my envs/hpcdl",
+        "environment": {"NCCL_DEBUG": "WARN", "NOTE": "it's 5 o'clock"},
+        "lines": ("ulimit -l unlimited", 'export SCRATCH="/scratch/$USER"'),
+    },
+}
+
+
+def make_job(
+    *, site: dict[str, Any] | None = None, about: str = "", name: str = "custom", **changes: Any
+) -> Job:
+    """A job for two-core nodes without GPUs, unless the site says otherwise.
+
+    `nodes`, `repeat` and `tasks_per_node` shape its launches; all else are fields of the Job.
+    """
+    launches = {key: changes.pop(key) for key in ("nodes", "repeat", "tasks_per_node") if key in changes}
+    benchmark = Benchmark.model_validate(
+        {"name": name, "about": about, "train": {"model": "lenet", "steps": 20}, "launches": launches}
+    )
+    where = Site.model_validate(site or {})
+    sizes = cluster_sizes(benchmark, where, cores=where.node.cores or 2)
+    fields: dict[str, Any] = {
+        "run_id": RUN_ID,
+        "benchmark_id": benchmark.benchmark_id,
+        "plan_hash": "abcdefabcdef",
+        "created_utc": datetime(2026, 11, 22, 14, 12, tzinfo=UTC),
+        "name": benchmark.name,
+        "executor": "slurm",
+        "nodes": max(benchmark.launches.nodes),
+        "walltime_s": 5400,
+        "run_dir": f"/shared/runs/{RUN_ID}",
+        "python": "/opt/hpcdl/bin/python",
+        "benchmark": benchmark,
+        "site": where,
+        "sources": {},
+        "launches": make_launches(benchmark, where, sizes, launcher="srun"),
+    }
+    return Job(**(fields | changes))
+
+
+KEPT = {
+    "minimal.sbatch": make_job(),
+    "full.sbatch": make_job(
+        site=FULL_SITE, nodes=(4,), run_dir=f"/scratch/it's here/{RUN_ID}", walltime_s=90_061
+    ),
+    "scaling.sbatch": make_job(
+        site={"slurm": {"exclusive": False, "cpu_bind": None}},
+        name="scaling",
+        nodes=(1, 2, 4),
+        repeat=2,
+        tasks_per_node=2,
+    ),
+}
