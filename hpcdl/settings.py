@@ -13,11 +13,14 @@ from hpcdl.spec import Benchmark
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Each sets what the other would: whoever speaks last silences both earlier voices.
-RIVALS = (
-    ("train.batch", "train.global_batch"),
-    ("train.steps", "train.epochs"),
-)
+# Whoever says the one silences what earlier voices said of the other.
+SILENCES = {
+    "train.batch": "train.global_batch",
+    "train.global_batch": "train.batch",
+    "train.steps": "train.epochs",
+    "train.epochs": "train.steps",
+    "train.data": "train.data_dir",
+}
 
 Values = dict[str, Any]  # dotted key -> value
 
@@ -32,11 +35,9 @@ class Layered:
     def lay(self, values: Mapping[str, Any], source: str) -> None:
         """Put the values that are set (None: not said) above those that are there."""
         said = {key: value for key, value in values.items() if value is not None}
-        for key in said:
-            for rival in _rivals(key):
-                if rival not in said:
-                    self.values.pop(rival, None)
-                    self.sources.pop(rival, None)
+        for silenced in {SILENCES[key] for key in said.keys() & SILENCES.keys()} - said.keys():
+            self.values.pop(silenced, None)
+            self.sources.pop(silenced, None)
         self.values.update(said)
         self.sources.update(dict.fromkeys(said, source))
 
@@ -50,10 +51,6 @@ class Layered:
                 table = table.setdefault(part, {})
             table[last] = value
         return root
-
-
-def _rivals(key: str) -> list[str]:
-    return [other for pair in RIVALS if key in pair for other in pair if other != key]
 
 
 def flatten(tables: Mapping[str, Any], prefix: str = "") -> Values:
@@ -104,13 +101,12 @@ def resolve_site(
 def _with_flags(
     layered: Layered, model: type[Model], flags: Mapping[str, tuple[Any, str]]
 ) -> tuple[Model, dict[str, str]]:
-    by_flag: dict[str, Values] = {}
-    for key, (value, flag) in flags.items():
-        by_flag.setdefault(flag, {})[key] = value
-    for flag, values in by_flag.items():
-        layered.lay(values, flag)
-    spoken = [flag for flag, values in by_flag.items() if any(v is not None for v in values.values())]
-    return parse(model, layered.tables(), where=" ".join(spoken) or "the settings"), layered.sources
+    said = {key: value for key, (value, _) in flags.items() if value is not None}
+    # In one breath: two flags that exclude each other are a contradiction, not a correction.
+    layered.lay(said, "flags")
+    spoken = {key: flags[key][1] for key in said}
+    layered.sources.update(spoken)
+    return parse(model, layered.tables(), where=" ".join(spoken.values()) or "the settings"), layered.sources
 
 
 def _short(path: Path) -> str:

@@ -68,6 +68,8 @@ class Train(Frozen):
             raise ValueError("batch (per rank) and global_batch (over all ranks) exclude each other")
         if self.steps and self.epochs:
             raise ValueError("steps and epochs exclude each other")
+        if self.epochs and self.data == "synthetic":
+            raise ValueError("synthetic data have no epochs: ask for steps")
         if self.data == "folder" and not self.data_dir:
             raise ValueError("data 'folder' needs data_dir")
         if self.data_dir and self.data != "folder":
