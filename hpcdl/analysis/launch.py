@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from hpcdl.store import LaunchFolder, Torn
 
 
+NO_LOSS = "no loss was recorded"
+
+
 @dataclass(frozen=True)
 class LaunchResult:
     """What a launch's records say.
@@ -171,10 +174,10 @@ def _assemble(plan: Launch, ending: Ending, records: _Records) -> LaunchResult:
         restarts=records.restarts,
         progress=progress,
         images_per_s=_measure_rate(earned) if earned else absent,
-        statistics=_measure_steps(records),
+        statistics=_measure_steps(records, withheld),
         losses=losses,
-        loss_first=losses[0] if losses else Missing(missing="no loss was recorded"),
-        loss_last=_last_loss(records.summary, losses),
+        loss_first=losses[0] if losses else Missing(missing=withheld or NO_LOSS),
+        loss_last=_last_loss(records.summary, losses, withheld),
         accuracy=earned.accuracy if earned else absent,
         torn=tuple(records.torn),
         findings=tuple(_find(plan, records)),
@@ -219,21 +222,22 @@ def _measure_rate(summary: Summary) -> Reading:
     return summary.window.images / summary.window.elapsed_s
 
 
-def _measure_steps(records: _Records) -> StepStatistics:
+def _measure_steps(records: _Records, withheld: str | None) -> StepStatistics:
     if records.steps is None:
         return step_numbers.missing_statistics("the step records were not read")
     if records.restarts:
         return step_numbers.missing_statistics(_tell_restart(records.restarts))
-    return step_numbers.measure_steps([step for step in records.steps if not step.warmup])
+    measured = [step for step in records.steps if not step.warmup]
+    return step_numbers.measure_steps(measured, absent=withheld or step_numbers.NO_STEPS)
 
 
-def _last_loss(summary: Summary | None, losses: Sequence[float]) -> Reading:
+def _last_loss(summary: Summary | None, losses: Sequence[float], withheld: str | None) -> Reading:
     """The mean over the ranks at the last recorded step; rank 0's own where no steps were read."""
     if losses:
         return losses[-1]
     if summary is not None and summary.final_loss is not None:
         return summary.final_loss
-    return Missing(missing="no loss was recorded")
+    return Missing(missing=withheld or NO_LOSS)
 
 
 def _find(plan: Launch, records: _Records) -> Iterable[str]:

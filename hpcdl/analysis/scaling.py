@@ -128,7 +128,7 @@ def _name_batch(batch: Batch, members: Sequence[LaunchResult]) -> str:
 def _tabulate(question: Question, launches: Sequence[LaunchResult], *, local: bool, force: bool) -> Scaling:
     sizes = {size: list(members) for size, members in groupby(sorted(launches, key=_size), key=_size)}
     rehearsal = _find_rehearsal(launches, local=local)
-    withheld = None if force or rehearsal is None else Missing(missing=f"withheld: {rehearsal}")
+    withheld = None if force or rehearsal is None else Missing(missing=f"{rehearsal} (--force shows it)")
     base_size = min(sizes)
     base_rate = _combine(sizes[base_size])
     points = tuple(

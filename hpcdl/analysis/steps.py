@@ -34,10 +34,16 @@ def missing_statistics(reason: str) -> StepStatistics:
     return StepStatistics(absent, absent, absent, absent, absent, absent)
 
 
-def measure_steps(steps: Sequence[Step]) -> StepStatistics:
-    """The distribution of `steps`: those after warm-up, of all ranks, each on its own host's clock."""
+NO_STEPS = "no step after warm-up was recorded"
+
+
+def measure_steps(steps: Sequence[Step], *, absent: str = NO_STEPS) -> StepStatistics:
+    """The distribution of `steps`: those after warm-up, of all ranks, each on its own host's clock.
+
+    `absent` is the reason where there are none.
+    """
     if not steps:
-        return missing_statistics("no step after warm-up was recorded")
+        return missing_statistics(absent)
     durations = [step.step_s for step in steps]
     total_s = sum(durations)
     if total_s <= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hpcdl.report.footnotes import write_list, write_rows
+from hpcdl.report.footnotes import explain_bars, write_list, write_rows
 from hpcdl.report.numbers import format_cell
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def _write_table(table: Table) -> Iterator[str]:
         yield from _draw([" ", " "], [True, True], write_list(table))
     else:
         rows, below = write_rows(table)
+        below = [*below, *explain_bars(table, table.visible)]
         columns = [table.columns[index] for index in table.visible]
         yield from _draw([column.title for column in columns], [column.left for column in columns], rows)
     for line in (*table.captions, *below):

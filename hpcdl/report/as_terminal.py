@@ -15,8 +15,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from hpcdl.report.content import Shares
-from hpcdl.report.footnotes import write_list, write_rows
-from hpcdl.report.numbers import find_missing, format_cell
+from hpcdl.report.footnotes import explain_bars, write_list, write_rows
+from hpcdl.report.numbers import SHADES, find_missing, format_cell, measure_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,14 +32,7 @@ BADGE_STYLES = {
 }
 NOTE_STYLES = {"failure": "red", "rehearsal": "magenta", "warning": "yellow", "info": ""}
 STATE_STYLES = {"completed": "green", "running": "cyan", "planned": "dim", "stopped": "yellow"}
-# Told apart by shade where there is no colour.
-PHASES = {
-    "input": ("▒", "yellow"),
-    "compute": ("█", "green"),
-    "exchange": ("░", "red"),
-    "update": ("▓", "blue"),
-}
-BAR_WIDTH = 24
+PHASE_STYLES = {"input": "yellow", "compute": "green", "exchange": "red", "update": "blue"}
 NARROWEST = 40
 # For consoles that are not UTF-8: what stands for the characters that they lack.
 _BLOCKS = dict(zip("▁▂▃▄▅▆▇█▒░▓", "..--==##=-+", strict=True))
@@ -113,6 +106,7 @@ def _draw_section(table: Table, width: int, *, titled: bool) -> Iterator[Rendera
         kept.remove(least)
         grid = _draw_grid(table, rows, kept)
     yield grid
+    below = [*below, *explain_bars(table, [table.visible[place] for place in kept])]
     left_out = [table.columns[index].title for place, index in enumerate(table.visible) if place not in kept]
     for line in (*table.captions, *below):
         yield Padding(Text(line, style="dim", overflow="fold"), (0, 0, 0, 1))
@@ -190,15 +184,10 @@ def _draw_list(table: Table) -> RenderableType:
 
 
 def draw_bar(shares: Shares) -> Text:
-    """The parts of a step as a bar; each part as long as its share, the rounding given to the largest."""
-    known = [(key, share.value) for key, _, share in shares.parts if isinstance(share.value, int | float)]
-    lengths = {key: round(BAR_WIDTH * share) for key, share in known}
-    largest = max(known, key=lambda part: part[1])[0]
-    lengths[largest] += BAR_WIDTH - sum(lengths.values())
+    """The parts of a step as a bar, each as long as its share."""
     bar = Text()
-    for key, length in lengths.items():
-        shade, style = PHASES.get(key, ("█", ""))
-        bar.append(shade * length, style=style)
+    for key, length in measure_bar(shares).items():
+        bar.append(SHADES.get(key, "█") * length, style=PHASE_STYLES.get(key, ""))
     return bar
 
 
@@ -207,7 +196,6 @@ def _draw_legend(shares: Shares) -> Text:
     room = max(len(title) for _, title, _ in shares.parts)
     lines = []
     for key, title, share in shares.parts:
-        shade, style = PHASES.get(key, ("█", ""))
         text = f" {title:{room}}  {format_cell(share):>7}{f' ({share.mark})' if share.mark else ''}"
-        lines.append(Text(shade, style=style) + Text(text))
+        lines.append(Text(SHADES.get(key, "█"), style=PHASE_STYLES.get(key, "")) + Text(text))
     return Text("\n").join(lines)

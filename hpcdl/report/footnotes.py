@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcdl.report.numbers import find_mark, find_missing, format_cell
+from hpcdl.report.content import Shares
+from hpcdl.report.numbers import explain_bar, find_mark, find_missing, format_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hpcdl.report.content import Cell, Table
 
@@ -68,6 +69,17 @@ def write_rows(table: Table) -> tuple[list[list[str]], list[str]]:
     hidden = len(table.rows) - len(shown)
     more = [f"… and {hidden:,} more (--format json shows all)"] if hidden else []
     return rows, [*more, *notes.lines]
+
+
+def explain_bars(table: Table, columns: Sequence[int]) -> list[str]:
+    """A line for each of the columns that holds bars: what its shades are."""
+    bars = {
+        index: next((cell for row in table.rows if isinstance(cell := row[index], Shares)), None)
+        for index in columns
+    }
+    return [
+        f"{table.columns[index].title}: {explain_bar(bar)}" for index, bar in bars.items() if bar is not None
+    ]
 
 
 def write_list(table: Table) -> list[tuple[str, str]]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 DIGITS = 4
 _BARS = "▁▂▃▄▅▆▇█"
+# The phases of a step, told apart by shade where there is no colour.
+SHADES = {"input": "▒", "compute": "█", "exchange": "░", "update": "▓"}
+BAR_WIDTH = 24
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
@@ -98,7 +101,7 @@ def format_cell(cell: Cell, *, with_unit: bool = False, absent: str | None = Non
     if isinstance(cell, Span):
         return _format_span(cell.lowest, cell.highest, with_unit=with_unit, absent=absent)
     if isinstance(cell, Shares):
-        return " · ".join(f"{title} {format_quantity(share, absent='-')}" for _, title, share in cell.parts)
+        return _format_shares(cell, with_unit=with_unit)
     if isinstance(cell, Curve):
         return _format_curve(cell, with_unit=with_unit)
     return f"{cell:,}" if isinstance(cell, int) else cell or ""
@@ -108,6 +111,26 @@ def _format_span(lowest: Quantity, highest: Quantity, *, with_unit: bool, absent
     if missing_reason(lowest) is not None:
         return format_quantity(lowest, absent=absent)
     return f"{format_quantity(lowest)} to {format_quantity(highest, with_unit=with_unit)}"
+
+
+def _format_shares(shares: Shares, *, with_unit: bool) -> str:
+    if with_unit:
+        return " · ".join(f"{title} {format_quantity(share, absent='-')}" for _, title, share in shares.parts)
+    return "".join(SHADES.get(key, "█") * length for key, length in measure_bar(shares).items())
+
+
+def measure_bar(shares: Shares) -> dict[str, int]:
+    """How long each part of a bar is, in characters; what rounding leaves over goes to the largest."""
+    known = {key: share.value for key, _, share in shares.parts if isinstance(share.value, int | float)}
+    lengths = {key: round(BAR_WIDTH * share) for key, share in known.items()}
+    if known:
+        lengths[max(known, key=lambda key: known[key])] += BAR_WIDTH - sum(lengths.values())
+    return lengths
+
+
+def explain_bar(shares: Shares) -> str:
+    """Which shade is which."""
+    return ", ".join(f"{SHADES.get(key, '█')} {title}" for key, title, _ in shares.parts)
 
 
 def _format_curve(curve: Curve, *, with_unit: bool) -> str:

@@ -26,7 +26,8 @@ def make_launch_table(results: Sequence[RunResult]) -> Table:
     whole = all(launch.state == "completed" for _, launch in launches)
     validated = any(not isinstance(launch.accuracy, Missing) for _, launch in launches)
     columns = (
-        Column("run", "run", rank=7, left=True, hidden=len(results) == 1),
+        Column("run", "run", left=True, hidden=True),
+        Column("run_end", "run", left=True, hidden=len(results) == 1),
         Column("index", "#", hidden=len(launches) == 1),
         Column("launch", "launch", left=True, hidden=True),
         Column(
@@ -37,8 +38,8 @@ def make_launch_table(results: Sequence[RunResult]) -> Table:
         Column("ranks", "ranks", hidden=len(launches) == 1),
         Column("images_per_s", "images/s"),
         Column("images_per_s_per_rank", "per rank", rank=3),
-        Column("step_median_s", "step"),
-        Column("step_p95_s", "p95", rank=2),
+        Column("step_median_s", "step median"),
+        Column("step_p95_s", "step p95", rank=2),
         Column("input_share", "input wait", hidden=len(launches) == 1),
         Column("exchange_share", "exchange wait", hidden=len(launches) == 1),
         Column("phases", "phases", rank=6, left=True),
@@ -66,6 +67,8 @@ def _make_launch_row(result: RunResult, launch: LaunchResult) -> tuple[Cell, ...
     planned = launch.progress.steps_planned
     return (
         result.run_id,
+        # The end of an id finds the run too, and leaves room for numbers.
+        result.run_id.rpartition("-")[2],
         plan.index,
         plan.name,
         plan.train.model,
@@ -125,8 +128,8 @@ def make_host_table(results: Sequence[RunResult]) -> Table | None:
         Column("memory_bytes", "memory", rank=3),
         Column("cpu", "CPU", left=True, rank=4),
         Column("gpu", "GPU", left=True, hidden=not with_gpus),
-        Column("boot_id", "boot id", rank=2, left=True),
-        Column("full_boot_id", "boot id", left=True, hidden=True),
+        Column("boot", "boot id", rank=2, left=True),
+        Column("boot_id", "boot id", left=True, hidden=True),
     )
     rows = tuple(
         (
@@ -152,13 +155,15 @@ def make_scaling_table(scaling: Scaling, *, titled: bool) -> Table:
     columns = (
         Column("nodes", "nodes"),
         Column("ranks", "ranks"),
-        Column("launches", "launches", rank=2, hidden=not repeated),
+        Column("counted", "launches", rank=2, hidden=not repeated),
         Column("images_per_s", "images/s"),
         Column("range", "range", rank=1, hidden=not repeated),
         Column("step_s", "mean step", rank=3),
         Column("speed_up", "speed-up"),
         Column("efficiency", "efficiency"),
         Column("relative", "N", hidden=True),
+        Column("completed", "completed", hidden=True),
+        Column("planned", "planned", hidden=True),
     )
     question = scaling.question
     means = question.means
@@ -172,7 +177,7 @@ def make_scaling_table(scaling: Scaling, *, titled: bool) -> Table:
         Fact("base_nodes", "base nodes", scaling.base.nodes),
         Fact("base_ranks", "base ranks", scaling.base.ranks),
         Fact("base_images_per_s", "base images/s", Quantity(scaling.base.images_per_s, "images/s")),
-        Fact("base_bracketed", "base bracketed", "yes" if scaling.bracketed else "no"),
+        Fact("base_bracketed", "base bracketed", scaling.bracketed),
         Fact("base_drift", "base drift", Quantity(scaling.drift, "fraction")),
         Fact("rehearsal", "rehearsal", scaling.rehearsal),
     )
@@ -192,4 +197,6 @@ def _make_point_row(point: Point, mark: str) -> tuple[Cell, ...]:
         Quantity(point.speed_up, "ratio", mark),
         Quantity(point.efficiency, "fraction", mark),
         Quantity(point.relative, "ratio"),
+        point.count,
+        point.planned,
     )

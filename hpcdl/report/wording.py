@@ -88,14 +88,20 @@ def name_runs(results: Sequence[RunResult]) -> str:
         join(name_model(launch.plan.train.model) for launch in launches),
         _name_mode(launches),
         join(_name_batch(launch) for launch in launches),
-        join(name_engine(launch.engine, launch.transport) for launch in launches if launch.engine != "single")
-        or "one rank",
+        _name_engines(launches),
         _name_ranks(largest),
         _name_hardware(largest),
     ]
     sites = join(result.job.site.name for result in results if result.job.site.name != "unnamed")
     title = " · ".join(part for part in parts if part)
     return f"{title} ({sites})" if sites else title
+
+
+def _name_engines(launches: Sequence[LaunchResult]) -> str:
+    """As resolved, where any launch came so far; a single rank among others has nothing to add."""
+    resolved = [launch for launch in launches if launch.environment] or launches
+    parallel = [launch for launch in resolved if launch.engine != "single"] or resolved
+    return join(name_engine(launch.engine, launch.transport) for launch in parallel)
 
 
 def _name_mode(launches: Sequence[LaunchResult]) -> str:

@@ -1,0 +1,223 @@
+"""Runs as the nodes leave them behind, written through the real store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from hpcdl.plan import Job, cluster_sizes, local_sizes, make_launches
+from hpcdl.records import (
+    Cancellation,
+    Environment,
+    Exit,
+    Finding,
+    Host,
+    Missing,
+    Step,
+    Submission,
+    Summary,
+    Versions,
+    Window,
+)
+from hpcdl.site import Site
+from hpcdl.spec import Benchmark, Launches, Train
+from hpcdl.store import Appender, LaunchFolder, RunFolder, lay_out, publish_record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from hpcdl.plan import Launch
+
+VERSIONS = Versions(hpcdl="0.1.0", code="0123456789ab", python="3.11.2", torch="2.13.0", horovod="0.28.1")
+HELD = Finding(check="world size", outcome="held", detail="as asked")
+
+
+def write_run(
+    store: Path,
+    *,
+    nodes: Sequence[int] = (1,),
+    repeat: int = 1,
+    tasks_per_node: int = 1,
+    launcher: str = "srun",
+    run_id: str = "20261122-141200-k3f9",
+    name: str = "scaling",
+    **train: Any,
+) -> RunFolder:
+    """A run as it is laid out before its first launch."""
+    benchmark = Benchmark(
+        name=name,
+        train=Train(**{"model": "alexnet", "batch": 256, "steps": 20, "warmup": 2} | train),
+        launches=Launches(nodes=tuple(nodes), repeat=repeat, tasks_per_node=tasks_per_node),
+    )
+    lay_sizes = cluster_sizes if launcher == "srun" else local_sizes
+    sizes = lay_sizes(benchmark, Site(), cores=8)
+    job = Job(
+        run_id=run_id,
+        benchmark_id=benchmark.benchmark_id,
+        plan_hash="abcdefabcdef",
+        created_utc=datetime(2026, 11, 22, 14, 12, tzinfo=UTC),
+        name=name,
+        executor="slurm" if launcher == "srun" else "local",
+        nodes=max(nodes),
+        walltime_s=600,
+        run_dir=str(store / run_id),
+        python="/usr/bin/python3",
+        benchmark=benchmark,
+        site=Site(name="juno"),
+        sources={},
+        launches=make_launches(benchmark, Site(), sizes, launcher=launcher),
+    )
+    run = lay_out(job, script="#!/bin/bash\n")
+    publish_record(run.submission_path, Submission(slurm_job_id=48151, host="login1", submitted_utc="14:12"))
+    return run
+
+
+@dataclass
+class Recording:
+    """How one launch is to be written. Ranks are spread over hosts node1, node2, … in blocks.
+
+    `one_machine`: all hosts share a boot id. `steps` of those planned are recorded; `outcomes` are the exits
+    of single ranks, None for none; the others' are `outcome`.
+    """
+
+    images_per_s: float = 1000.0
+    steps: int | None = None
+    one_machine: bool = False
+    outcome: str | None = "completed"
+    outcomes: Mapping[int, Mapping[str, Any] | None] = field(default_factory=dict)
+    summarised: bool = True
+    engine: str = "horovod"
+    transport: str = "mpi"
+    cpu: str = "AMD EPYC 9534 64-Core Processor"
+    accuracy: float | None = None
+    restart: int = 0
+    environment: bool = True
+    findings: tuple[Finding, ...] = (HELD,)
+
+
+def record(run: RunFolder, index: int, how: Recording | None = None) -> LaunchFolder:
+    """Write what the launch with this index (from 1) leaves behind."""
+    launch = run.job().launches[index - 1]
+    folder = LaunchFolder(run.path / launch.name)
+    how = how or Recording()
+    if how.environment:
+        publish_record(folder.environment_path, make_environment(launch, how))
+    write_steps(folder, launch, how)
+    for rank in range(launch.world_size):
+        write_exit(folder, launch, rank, how)
+    if how.summarised:
+        publish_record(folder.summary_path, make_summary(launch, how))
+    return folder
+
+
+def make_environment(launch: Launch, how: Recording) -> Environment:
+    return Environment(
+        world_size=launch.world_size,
+        engine=how.engine,
+        transport=how.transport,
+        device="cpu",
+        layout="nhwc",
+        steps=launch.train.steps or 1,
+        images=None,
+        classes=1000,
+        versions=VERSIONS,
+        hosts=tuple(make_host(launch, rank, how) for rank in range(launch.world_size)),
+        findings=how.findings,
+        slurm={},
+    )
+
+
+def host_name(launch: Launch, rank: int) -> str:
+    return f"node{rank // launch.tasks_per_node + 1}"
+
+
+def make_host(launch: Launch, rank: int, how: Recording) -> Host:
+    host = host_name(launch, rank)
+    return Host(
+        rank=rank,
+        local_rank=rank % launch.tasks_per_node,
+        host=host,
+        boot_id="0f1e2d3c-0000" if how.one_machine else f"{host}-boot-id",
+        pid=1000 + rank,
+        cpu=how.cpu,
+        cores_visible=8,
+        affinity=tuple(range(8)),
+        threads=8,
+        memory_bytes=64_000_000_000,
+    )
+
+
+def make_step(rank: int, step: int, *, warmup: bool = False, images: int = 256, step_s: float = 1.0) -> Step:
+    """A step whose phases are 5, 75, 15 and 5 % of it, and whose loss falls."""
+    return Step(
+        rank=rank,
+        step=step,
+        warmup=warmup,
+        images=images,
+        begin_s=100.0 + step * step_s,
+        input_s=0.05 * step_s,
+        compute_s=0.75 * step_s,
+        exchange_s=0.15 * step_s,
+        update_s=0.05 * step_s,
+        loss=7.0 / (1 + step) + 0.01 * rank,
+    )
+
+
+def write_steps(folder: LaunchFolder, launch: Launch, how: Recording) -> None:
+    train = launch.train
+    done = train.steps if how.steps is None else how.steps
+    step_s = train.global_batch / how.images_per_s
+    for rank in range(launch.world_size):
+        stream = Appender(folder.steps_path(host_name(launch, rank)))
+        for step in range(train.warmup + (done or 0)):
+            warmup = step < train.warmup
+            stream.add(make_step(rank, step, warmup=warmup, images=train.local_batch, step_s=step_s))
+        stream.flush()
+
+
+def write_exit(folder: LaunchFolder, launch: Launch, rank: int, how: Recording) -> None:
+    own = how.outcomes.get(rank, {"outcome": how.outcome} if how.outcome else None)
+    if own is None:
+        return
+    stream = Appender(folder.exit_path(host_name(launch, rank)))
+    stream.add(make_exit(rank, host=host_name(launch, rank), restart=how.restart, **own))
+    stream.flush()
+
+
+def make_exit(rank: int, **changes: Any) -> Exit:
+    outcome = changes.get("outcome", "completed")
+    defaults = {
+        "host": f"node{rank + 1}",
+        "local_rank": 0,
+        "outcome": outcome,
+        "exit_code": 0 if outcome == "completed" else 1,
+        "last_step": 20,
+        "phase": "end" if outcome == "completed" else "exchange",
+        "elapsed_s": 60.0,
+    }
+    return Exit(rank=rank, **defaults | changes)
+
+
+def make_summary(launch: Launch, how: Recording) -> Summary:
+    steps = launch.train.steps or 1
+    images = steps * launch.train.global_batch
+    accuracy = (
+        Missing(missing="synthetic data have no held-out part") if how.accuracy is None else how.accuracy
+    )
+    return Summary(
+        window=Window(
+            first_step=launch.train.warmup, steps=steps, images=images, elapsed_s=images / how.images_per_s
+        ),
+        final_loss=0.5,
+        accuracy=accuracy,
+    )
+
+
+def cancel(run: RunFolder) -> None:
+    publish_record(run.cancelled_path, Cancellation(requested_utc="14:20"))
+
+
+KILLED = {"outcome": "killed", "exit_code": 137, "signal": 9, "last_step": 9, "phase": "compute"}
+STOPPED = {"outcome": "stopped", "exit_code": 143, "last_step": 9, "reason": "ended by SIGTERM"}

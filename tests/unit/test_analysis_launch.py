@@ -1,0 +1,305 @@
+"""The numbers of a launch, and those that it has not earned."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpcdl.analysis.ending import JobState
+from hpcdl.analysis.job import analyse_run
+from hpcdl.analysis.launch import analyse_launch
+from hpcdl.analysis.machines import find_disguise, gather_machines
+from hpcdl.analysis.readings import combine_rates, derive, percentile_95
+from hpcdl.analysis.steps import find_progress, measure_steps, trace_loss
+from hpcdl.errors import Mistake
+from hpcdl.records import Finding, Missing
+from hpcdl.store import LaunchFolder
+from tests.unit.records_maker import KILLED, STOPPED, Recording, cancel, make_step, record, write_run
+
+FAILED = {"steps": 7, "outcomes": {0: STOPPED, 1: STOPPED, 2: KILLED, 3: STOPPED}, "summarised": False}
+
+
+def test_a_completed_launch(tmp_path):
+    run = write_run(tmp_path, nodes=(4,))
+    launch = analyse_launch(record(run, 1, Recording(images_per_s=2000.0, accuracy=0.75)))
+    assert launch.state == "completed"
+    assert launch.images_per_s == pytest.approx(2000.0)
+    assert launch.images_per_s_per_rank == pytest.approx(500.0)
+    assert launch.accuracy == 0.75
+    assert launch.statistics.median_s == pytest.approx(1024 / 2000)
+    assert launch.statistics.p95_s == pytest.approx(1024 / 2000)
+    shares = launch.statistics
+    assert (shares.input_share, shares.compute_share) == (pytest.approx(0.05), pytest.approx(0.75))
+    assert (shares.exchange_share, shares.update_share) == (pytest.approx(0.15), pytest.approx(0.05))
+    # Mean over the ranks 0 to 3, at the first step (of warm-up) and at the 22nd.
+    assert launch.loss_first == pytest.approx(7.0 + 0.015)
+    assert launch.loss_last == pytest.approx(7.0 / 22 + 0.015)
+    assert launch.hosts == ("node1", "node2", "node3", "node4")
+    assert len(launch.boot_ids) == 4
+    assert launch.rehearsal is None
+    assert not launch.partial
+    assert (launch.story, launch.torn, launch.findings) == ("", (), ())
+    assert (launch.engine, launch.transport, launch.device) == ("horovod", "mpi", "cpu")
+
+
+def test_a_failed_launch_keeps_its_steps_and_publishes_no_throughput(tmp_path):
+    launch = analyse_launch(record(write_run(tmp_path, nodes=(4,)), 1, Recording(**FAILED)))
+    reason = Missing(missing="the launch stopped after 7 of 20 steps")
+    assert launch.state == "failed"
+    assert launch.images_per_s == launch.images_per_s_per_rank == launch.accuracy == reason
+    assert launch.partial
+    assert launch.statistics.median_s == pytest.approx(1.024)
+    assert launch.story.endswith("ranks 0, 1, 3 were ended after it. 7 steps are kept, marked partial.")
+
+
+def test_a_summary_does_not_help_a_launch_whose_ranks_did_not_all_complete(tmp_path):
+    how = Recording(**FAILED | {"summarised": True}, accuracy=0.9)
+    launch = analyse_launch(record(write_run(tmp_path, nodes=(4,)), 1, how))
+    assert isinstance(launch.images_per_s, Missing)
+    assert isinstance(launch.accuracy, Missing)
+
+
+def test_a_running_launch_has_progress_and_no_throughput(tmp_path):
+    how = Recording(steps=7, outcome=None, summarised=False, images_per_s=2000.0)
+    launch = analyse_launch(record(write_run(tmp_path, nodes=(4,)), 1, how))
+    assert launch.state == "running"
+    assert launch.images_per_s == Missing(missing="the launch is still running (7 of 20 steps)")
+    assert launch.progress.text == "7 of 20 steps"
+    assert launch.progress.warmup_done == 2
+    assert launch.progress.images_per_s == pytest.approx(2000.0)
+    assert launch.progress.loss == pytest.approx(7.0 / 9 + 0.015)
+
+
+def test_a_launch_that_has_not_started(tmp_path):
+    launch = analyse_run(write_run(tmp_path)).launches[0]
+    assert launch.state == "planned"
+    reason = Missing(missing="the launch has not started")
+    assert launch.images_per_s == launch.statistics.median_s == launch.loss_last == reason
+    assert launch.torn == ()
+
+
+def test_a_log_is_a_sign_of_life(tmp_path):
+    run = write_run(tmp_path)
+    folder = LaunchFolder(run.path / run.job().launches[0].name)
+    folder.output_path.write_text("starting\n")
+    assert analyse_launch(folder).state == "running"
+    assert analyse_launch(folder, job=JobState(over=True, words="TIMEOUT")).state == "lost"
+
+
+def test_a_restarted_measurement_is_not_a_measurement(tmp_path):
+    launch = analyse_launch(record(write_run(tmp_path), 1, Recording(restart=1)))
+    assert launch.state == "completed"
+    assert isinstance(launch.images_per_s, Missing)
+    assert isinstance(launch.statistics.median_s, Missing)
+    assert "restarted once" in launch.images_per_s.missing
+    assert any("restarted" in finding for finding in launch.findings)
+
+
+def test_what_the_preflight_could_not_look_at_is_told(tmp_path):
+    findings = (Finding(check="cores", outcome="could not look", detail="no /proc here"),)
+    launch = analyse_launch(record(write_run(tmp_path), 1, Recording(findings=findings)))
+    assert launch.findings == ("preflight, cores: could not look: no /proc here",)
+
+
+def test_missing_step_records_are_told(tmp_path):
+    launch = analyse_launch(record(write_run(tmp_path, nodes=(2,)), 1, Recording(steps=19)))
+    assert launch.state == "completed"
+    assert launch.findings == ("38 of 40 step records of the measured window could be read",)
+
+
+def test_a_torn_last_line_is_counted_and_left_out(tmp_path):
+    folder = record(write_run(tmp_path), 1)
+    path = folder.steps_path("node1")
+    path.write_bytes(path.read_bytes()[:-20])
+    launch = analyse_launch(folder)
+    assert launch.progress.steps_done == 19
+    assert len(launch.torn) == 1
+    assert launch.torn[0].line == 22
+    assert launch.state == "completed"
+
+
+def test_a_torn_summary_is_no_summary(tmp_path):
+    folder = record(write_run(tmp_path), 1)
+    folder.summary_path.write_text(folder.summary_path.read_text()[:40])
+    launch = analyse_launch(folder)
+    assert launch.state == "failed"
+    assert isinstance(launch.images_per_s, Missing)
+    assert [torn.path for torn in launch.torn] == [folder.summary_path]
+
+
+@pytest.fixture(scope="module")
+def cut_launch(tmp_path_factory):
+    """A launch with a steps file of a few lines, its bytes, and the steps in them."""
+    run = write_run(tmp_path_factory.mktemp("cut"), nodes=(1,), steps=3, warmup=1)
+    folder = record(run, 1)
+    return folder, folder.steps_path("node1").read_bytes(), folder.steps()
+
+
+def test_a_stream_cut_at_any_byte_never_raises_and_never_invents_a_step(cut_launch):
+    folder, whole, steps = cut_launch
+    for length in range(len(whole) + 1):
+        folder.steps_path("node1").write_bytes(whole[:length])
+        launch = analyse_launch(folder)
+        read = folder.steps()
+        whole_lines = whole[:length].count(b"\n")
+        # The line is whole as soon as all but its newline is there.
+        assert len(read) - whole_lines == (whole[length : length + 1] == b"\n")
+        assert read == steps[: len(read)]
+        assert launch.progress.steps_done == sum(not step.warmup for step in read)
+        assert len(launch.torn) <= 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(position=st.integers(0, 10_000), rubbish=st.binary(min_size=1, max_size=30))
+def test_a_stream_overwritten_anywhere_never_raises(cut_launch, position, rubbish):
+    folder, whole, _ = cut_launch
+    at = position % len(whole)
+    folder.steps_path("node1").write_bytes(whole[:at] + rubbish + whole[at + len(rubbish) :])
+    launch = analyse_launch(folder)
+    assert launch.state == "completed"
+    assert len(folder.steps()) <= 4
+
+
+def test_a_missing_plan_is_a_mistake_and_the_jobs_copy_does(tmp_path):
+    run = write_run(tmp_path)
+    folder = record(run, 1)
+    folder.plan_path.unlink()
+    with pytest.raises(Mistake, match=r"plan\.json"):
+        analyse_launch(folder)
+    assert analyse_run(run).launches[0].state == "completed"
+
+
+def test_a_run_whose_launch_folder_was_purged(tmp_path):
+    run = write_run(tmp_path, nodes=(1, 2))
+    folder = record(run, 1)
+    record(run, 2)
+    shutil.rmtree(folder.path)
+    result = analyse_run(run, JobState(over=True))
+    assert [launch.state for launch in result.launches] == ["planned", "completed"]
+    assert result.state == "lost"
+
+
+def test_the_state_of_a_run(tmp_path):
+    run = write_run(tmp_path, nodes=(1, 2))
+    assert analyse_run(run).state == "planned"
+    record(run, 1)
+    assert analyse_run(run).state == "running"
+    assert analyse_run(run, JobState(over=True)).state == "lost"
+    record(run, 2)
+    assert analyse_run(run).completed
+
+
+def test_a_cancelled_run_was_stopped(tmp_path):
+    run = write_run(tmp_path, nodes=(4,))
+    record(run, 1, Recording(**FAILED))
+    assert analyse_run(run).state == "failed"
+    cancel(run)
+    assert analyse_run(run).state == "stopped"
+    assert analyse_run(run, JobState(over=False)).state == "running"
+
+
+def test_lists_leave_the_steps_unread(tmp_path):
+    run = write_run(tmp_path)
+    record(run, 1)
+    launch = analyse_run(run, with_steps=False).launches[0]
+    assert launch.images_per_s == pytest.approx(1000.0)
+    assert launch.statistics.median_s == Missing(missing="the step records were not read")
+    assert launch.loss_last == 0.5
+    assert launch.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("how", "changes", "reason"),
+    [
+        (Recording(one_machine=True), {"nodes": (4,)}, "4 hosts share one boot id"),
+        (Recording(), {"nodes": (4,)}, None),
+        (Recording(), {"nodes": (1,), "tasks_per_node": 4}, None),
+        (
+            Recording(),
+            {"nodes": (1,), "tasks_per_node": 2, "launcher": "mpirun"},
+            "2 ranks share one machine",
+        ),
+        (Recording(), {"nodes": (1,), "launcher": "direct"}, None),
+    ],
+)
+def test_rehearsals(tmp_path, how, changes, reason):
+    run = write_run(tmp_path, **changes)
+    folder = record(run, 1, how)
+    assert analyse_launch(folder).rehearsal == reason
+    assert analyse_run(run).rehearsal == reason
+
+
+def test_launches_of_one_host_each_may_still_be_one_machine(tmp_path):
+    run = write_run(tmp_path, nodes=(1, 2))
+    record(run, 1, Recording(one_machine=True))
+    assert analyse_run(run).rehearsal is None
+    record(run, 2, Recording(one_machine=True))
+    assert analyse_run(run).launches[0].rehearsal is None
+    assert analyse_run(run).rehearsal == "2 hosts share one boot id"
+
+
+def test_each_rank_with_a_gpu_of_its_own_is_no_rehearsal(tmp_path):
+    run = write_run(tmp_path, nodes=(1,), tasks_per_node=2, launcher="mpirun")
+    environment = analyse_launch(record(run, 1)).environment
+    own = [
+        host.model_copy(update={"gpu_uuid": f"GPU-{host.rank}", "gpu": "H200"}) for host in environment.hosts
+    ]
+    machines = gather_machines(environment.model_copy(update={"hosts": tuple(own)}))
+    assert find_disguise(machines, local=True) is None
+    shared = [host.model_copy(update={"gpu_uuid": "GPU-0"}) for host in own]
+    machines = gather_machines(environment.model_copy(update={"hosts": tuple(shared)}))
+    assert find_disguise(machines, local=True) == "2 ranks share one machine"
+
+
+def test_unknown_boot_ids_are_not_taken_for_distinct_ones(tmp_path):
+    environment = analyse_launch(record(write_run(tmp_path, nodes=(2,)), 1)).environment
+    unknown = tuple(host.model_copy(update={"boot_id": ""}) for host in environment.hosts)
+    machines = gather_machines(environment.model_copy(update={"hosts": unknown}))
+    assert "could not be read" in find_disguise(machines, local=False)
+
+
+def test_step_statistics_are_over_all_ranks_and_leave_warm_up_to_the_caller():
+    steps = [make_step(0, step, step_s=1.0 + step) for step in range(4)]
+    statistics = measure_steps(steps)
+    assert statistics.median_s == pytest.approx(2.5)
+    assert statistics.p95_s == pytest.approx(3.85)
+    assert statistics.compute_share == pytest.approx(0.75)
+
+
+def test_loss_is_the_mean_over_ranks_in_the_order_of_steps():
+    steps = [make_step(rank, step, warmup=step == 0) for rank in (1, 0) for step in (1, 0)]
+    assert trace_loss(steps) == pytest.approx((7.0 + 0.005, 3.5 + 0.005))
+    assert trace_loss([step.model_copy(update={"loss": None}) for step in steps]) == ()
+
+
+def test_progress_follows_the_rank_that_has_recorded_most():
+    steps = [make_step(0, 0), make_step(1, 0), make_step(1, 1)]
+    progress = find_progress(steps, planned=None, world_size=2, loss=())
+    assert progress.text == "2 steps"
+    assert progress.images_per_s == pytest.approx(2 * 512 / 2.0)
+    assert isinstance(progress.loss, Missing)
+
+
+def test_what_is_derived_from_missing_is_missing_with_the_reason():
+    reason = Missing(missing="nobody looked")
+    assert derive(lambda a, b: a / b, 6.0, 3.0) == 2.0
+    assert derive(lambda a, b: a / b, 6.0, reason) is reason
+
+
+RATES = st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=20)
+
+
+@given(RATES)
+def test_combined_rates_lie_within_their_bounds(rates):
+    combined = combine_rates(rates)
+    assert min(rates) <= combined <= max(rates)
+    assert combined <= sum(rates) / len(rates) * (1 + 1e-9)
+
+
+@given(RATES)
+def test_the_95th_percentile_lies_between_median_and_maximum(values):
+    ordered = sorted(values)
+    assert ordered[(len(ordered) - 1) // 2] * (1 - 1e-9) <= percentile_95(values) <= ordered[-1] * (1 + 1e-9)

@@ -1,0 +1,212 @@
+"""Scaling: which launches are compared, with which base, and what is withheld."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpcdl.analysis.job import analyse_run
+from hpcdl.analysis.scaling import compare_sizes
+from hpcdl.records import Missing
+from tests.unit.records_maker import KILLED, STOPPED, Recording, record, write_run
+
+FAILED = Recording(steps=7, outcome="stopped", outcomes={0: KILLED, 1: STOPPED}, summarised=False)
+
+
+def measure(store, rates, *, nodes, force=False, one_machine=False, recording=None, **run):
+    """The one scaling table of a run with these rates."""
+    folder = write_run(store, nodes=nodes, **run)
+    for index, rate in enumerate(rates, start=1):
+        how = {"images_per_s": rate, "one_machine": one_machine} | (recording or {})
+        record(folder, index, Recording(**how) if rate else FAILED)
+    [table] = compare_sizes([analyse_run(folder)], force=force).tables
+    return table
+
+
+def test_weak_scaling(tmp_path):
+    table = measure(tmp_path, [1000.0, 1900.0, 3600.0], nodes=(1, 2, 4))
+    assert table.question.batch.text == "weak scaling, 256 images per rank"
+    assert [(point.nodes, point.ranks, point.relative) for point in table.points] == [
+        (1, 1, 1),
+        (2, 2, 2),
+        (4, 4, 4),
+    ]
+    assert [point.speed_up for point in table.points] == pytest.approx([1.0, 1.9, 3.6])
+    assert [point.efficiency for point in table.points] == pytest.approx([1.0, 0.95, 0.9])
+    assert table.base.ranks == 1
+    assert table.warnings == ()
+    assert isinstance(table.drift, Missing)
+
+
+def test_strong_scaling_is_the_ratio_of_step_times(tmp_path):
+    table = measure(tmp_path, [1000.0, 1600.0], nodes=(1, 2), batch=None, global_batch=512)
+    base, two = table.points
+    assert table.question.batch.text == "strong scaling, global batch 512"
+    assert (base.step_s, two.step_s) == (pytest.approx(0.512), pytest.approx(0.32))
+    assert two.efficiency == pytest.approx(base.step_s / (2 * two.step_s))
+
+
+def test_the_base_is_the_smallest_size_and_need_not_be_one_rank(tmp_path):
+    table = measure(tmp_path, [3600.0, 2000.0], nodes=(4, 2))
+    assert table.base.ranks == 2
+    assert table.points[1].relative == 2
+    assert table.points[1].efficiency == pytest.approx(0.9)
+
+
+def test_repeats_are_combined_by_the_harmonic_mean(tmp_path):
+    table = measure(tmp_path, [1000.0, 1500.0, 1000.0, 3000.0], nodes=(1, 2), repeat=2)
+    two = table.points[1]
+    assert two.images_per_s == pytest.approx(2000.0)
+    assert (two.lowest, two.highest, two.count) == (1500.0, 3000.0, 2)
+
+
+def test_a_bracketed_base_counts_all_its_launches_and_names_its_drift(tmp_path):
+    table = measure(tmp_path, [1000.0, 1900.0, 1050.0], nodes=(1, 2, 1))
+    assert table.bracketed
+    assert table.base.count == 2
+    assert table.drift == pytest.approx(0.05)
+    assert any("drifted by +5.0 %" in warning for warning in table.warnings)
+
+
+def test_a_base_in_front_is_not_bracketed(tmp_path):
+    assert not measure(tmp_path, [1000.0, 1000.0, 1900.0], nodes=(1, 1, 2)).bracketed
+
+
+def test_efficiency_of_rehearsals_is_withheld_unless_asked_for(tmp_path):
+    table = measure(tmp_path, [1000.0, 1200.0], nodes=(1, 2), one_machine=True)
+    withheld = Missing(missing="2 hosts share one boot id (--force shows it)")
+    assert [point.efficiency for point in table.points] == [withheld, withheld]
+    assert [point.speed_up for point in table.points] == [withheld, withheld]
+    assert [point.images_per_s for point in table.points] == pytest.approx([1000.0, 1200.0])
+    assert not table.forced
+
+
+def test_efficiency_of_rehearsals_that_was_asked_for_is_marked(tmp_path):
+    table = measure(tmp_path, [1000.0, 1200.0], nodes=(1, 2), one_machine=True, force=True)
+    assert table.points[1].efficiency == pytest.approx(0.6)
+    assert table.forced
+
+
+def test_more_than_a_hundred_percent_carries_a_warning(tmp_path):
+    table = measure(tmp_path, [1000.0, 2100.0], nodes=(1, 2))
+    assert table.points[1].efficiency == pytest.approx(1.05)
+    assert any("more than 100 %" in warning for warning in table.warnings)
+
+
+def test_a_size_without_throughput_stays_in_the_table_as_missing(tmp_path):
+    table = measure(tmp_path, [1000.0, None], nodes=(1, 2))
+    reason = Missing(missing="the launch stopped after 7 of 20 steps")
+    two = table.points[1]
+    assert two.images_per_s == two.speed_up == two.efficiency == two.step_s == reason
+    assert (two.count, two.planned) == (0, 1)
+
+
+def test_without_a_base_nothing_is_compared(tmp_path):
+    table = measure(tmp_path, [None, 1900.0], nodes=(1, 2))
+    two = table.points[1]
+    assert two.images_per_s == pytest.approx(1900.0)
+    assert two.efficiency.missing.startswith("there is no base to compare with: ")
+
+
+def test_a_repeat_that_failed_is_told(tmp_path):
+    table = measure(tmp_path, [1000.0, 1900.0, 1000.0, None], nodes=(1, 2), repeat=2)
+    assert table.points[1].images_per_s == pytest.approx(1900.0)
+    assert table.warnings == ("2 ranks: 1 of 2 launches have no throughput",)
+
+
+def test_one_size_gives_no_table(tmp_path):
+    run = write_run(tmp_path, nodes=(2,), repeat=2)
+    record(run, 1)
+    record(run, 2)
+    study = compare_sizes([analyse_run(run)])
+    assert (study.tables, study.refusals) == ((), ())
+
+
+def make_runs(store, *runs):
+    """Runs of one launch each, from pairs of (arguments of the run, how it was recorded)."""
+    results = []
+    for number, (arguments, how) in enumerate(runs):
+        run = write_run(store, run_id=f"20261122-14120{number}-abcd", **arguments)
+        record(run, 1, how)
+        results.append(analyse_run(run))
+    return results
+
+
+def test_launches_of_several_runs_share_a_table(tmp_path):
+    runs = [({"nodes": (count,)}, Recording(images_per_s=900.0 * count + 100)) for count in (1, 2, 4)]
+    [table] = compare_sizes(make_runs(tmp_path, *runs)).tables
+    assert [point.ranks for point in table.points] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "how"),
+    [
+        ({"model": "overfeat"}, Recording()),
+        ({"precision": "bf16"}, Recording()),
+        ({"augment": False}, Recording()),
+        ({"data": "digits"}, Recording()),
+        ({}, Recording(engine="ddp", transport="gloo")),
+        ({}, Recording(transport="gloo")),
+        ({}, Recording(cpu="another CPU")),
+    ],
+)
+def test_different_questions_share_no_table(tmp_path, changes, how):
+    results = make_runs(tmp_path, ({"nodes": (1,)}, Recording()), ({"nodes": (2,)} | changes, how))
+    assert compare_sizes(results).tables == ()
+
+
+def test_different_questions_have_tables_of_their_own(tmp_path):
+    runs = [
+        ({"nodes": (count,), "model": model}, Recording())
+        for model in ("alexnet", "overfeat")
+        for count in (1, 2)
+    ]
+    tables = compare_sizes(make_runs(tmp_path, *runs)).tables
+    assert [table.question.work.model for table in tables] == ["alexnet", "overfeat"]
+
+
+@pytest.mark.parametrize("other", [{"batch": None, "global_batch": 512}, {"batch": 128}])
+def test_mixed_batches_are_refused_with_the_reason(tmp_path, other):
+    results = make_runs(tmp_path, ({"nodes": (1,)}, Recording()), ({"nodes": (2,)} | other, Recording()))
+    study = compare_sizes(results)
+    assert study.tables == ()
+    [refusal] = study.refusals
+    assert "weak scaling, 256 images per rank (1 rank)" in refusal
+    assert "different questions" in refusal
+
+
+def test_one_rank_alone_is_a_base_for_any_engine(tmp_path):
+    alone = Recording(engine="single", transport="none", images_per_s=1000.0)
+    results = make_runs(tmp_path, ({"nodes": (1,)}, alone), ({"nodes": (2,)}, Recording(images_per_s=1800.0)))
+    [table] = compare_sizes(results).tables
+    assert table.points[1].efficiency == pytest.approx(0.9)
+    assert table.question.means.engine == "horovod"
+
+
+def test_a_launch_that_never_started_belongs_to_its_question(tmp_path):
+    run = write_run(tmp_path, nodes=(1, 2, 4))
+    record(run, 1, Recording())
+    record(run, 2, Recording())
+    [table] = compare_sizes([analyse_run(run)]).tables
+    assert table.points[2].images_per_s == Missing(missing="the launch has not started")
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    rate=st.floats(0.1, 1e6),
+    sizes=st.lists(st.integers(1, 8), min_size=2, max_size=4, unique=True),
+    strong=st.booleans(),
+)
+def test_ideal_launches_have_an_efficiency_of_one(rate, sizes, strong):
+    batch = {"batch": None, "global_batch": 840} if strong else {}
+    with tempfile.TemporaryDirectory() as store:
+        table = measure(Path(store), [rate * size for size in sizes], nodes=tuple(sizes), **batch)
+    assert [point.ranks for point in table.points] == sorted(sizes)
+    assert [point.efficiency for point in table.points] == pytest.approx([1.0] * len(sizes))
+    assert [point.speed_up for point in table.points] == pytest.approx(
+        [point.relative for point in table.points]
+    )

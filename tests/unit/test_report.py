@@ -1,0 +1,322 @@
+"""Reports: the same facts in every format, and how they look. HPCDL_UPDATE_GOLDEN=1 writes the golden files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hpcdl import report
+from hpcdl.analysis.job import analyse_run
+from hpcdl.networks import NETWORKS
+from hpcdl.records import Missing, Submission
+from hpcdl.report import as_json, as_markdown, as_terminal
+from hpcdl.report.content import Column, Note, Quantity, Report, Table
+from hpcdl.report.formats import FORMATS
+from hpcdl.report.listing import list_runs
+from hpcdl.report.models import describe_model, list_models
+from hpcdl.store import Store, publish_record
+from tests.unit.records_maker import KILLED, STOPPED, Recording, record, write_run
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+RATES = (1000.0, 1950.0, 3700.0, 1010.0)
+BROKEN = Recording(
+    steps=7, outcome="stopped", outcomes={2: KILLED, 0: STOPPED}, summarised=False, one_machine=True
+)
+
+
+def scaling_run(store):
+    run = write_run(store, nodes=(1, 2, 4, 1), repeat=2)
+    for index in range(1, 9):
+        record(run, index, Recording(images_per_s=RATES[(index - 1) % 4] * (1 + 0.001 * index)))
+    return [run]
+
+
+def killed_run(store):
+    run = write_run(store, nodes=(4,))
+    record(run, 1, BROKEN)
+    return [run]
+
+
+def digits_run(store):
+    run = write_run(store, tasks_per_node=2, launcher="mpirun", model="lenet", data="digits", batch=64)
+    record(run, 1, Recording(images_per_s=4756.2, accuracy=0.97532))
+    return [run]
+
+
+def rehearsal_run(store):
+    run = write_run(store, nodes=(1, 2, 4))
+    record(run, 1, Recording(one_machine=True))
+    record(run, 2, Recording(one_machine=True, images_per_s=1400.0))
+    record(run, 3, Recording(one_machine=True, steps=7, outcome=None, summarised=False))
+    return [run]
+
+
+def two_runs(store):
+    first = write_run(store, nodes=(1, 2))
+    record(first, 1)
+    record(first, 2, Recording(images_per_s=1900.0))
+    second = write_run(store, nodes=(1, 2), model="overfeat", batch=32, run_id="20261122-150000-zzzz")
+    record(second, 1, Recording(images_per_s=60.0))
+    return [first, second]
+
+
+RUNS = {
+    "scaling": scaling_run,
+    "killed": killed_run,
+    "digits": digits_run,
+    "rehearsal": rehearsal_run,
+    "two-runs": two_runs,
+}
+
+
+def build(make, store, *, force=False):
+    return report.build([analyse_run(run) for run in make(store)], force=force)
+
+
+def compare(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if os.environ.get("HPCDL_UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text, f"{name}: HPCDL_UPDATE_GOLDEN=1 writes it anew"
+
+
+def settle(text: str, store: Path) -> str:
+    """Without what differs from one test run to the next."""
+    return text.replace(str(store), "/store")
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("suffix", ["md", "json", "80.txt", "120.txt"])
+def test_golden(name, suffix, tmp_path):
+    writers = {
+        "md": as_markdown.render,
+        "json": as_json.render,
+        "80.txt": lambda content: as_terminal.write(content, width=80),
+        "120.txt": lambda content: as_terminal.write(content, width=120),
+    }
+    # A fixed place, as long paths break lines.
+    content = build(RUNS[name], tmp_path)
+    more = tuple(settle(line, tmp_path) for line in content.more)
+    content = Report(content.kind, content.title, content.badges, content.sections, content.notes, more)
+    compare(f"report-{name}.{suffix}", writers[suffix](content))
+
+
+@pytest.mark.parametrize("suffix", ["md", "json", "80.txt"])
+@pytest.mark.parametrize(
+    ("name", "content"), [("models", list_models()), ("model-overfeat", describe_model("overfeat"))]
+)
+def test_golden_models(name, content, suffix):
+    writers = {
+        "md": as_markdown.render,
+        "json": as_json.render,
+        "80.txt": lambda c: as_terminal.write(c, width=80),
+    }
+    compare(f"{name}.{suffix}", writers[suffix](content))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", RUNS)
+def test_nothing_is_wider_than_the_terminal(name, width, tmp_path):
+    lines = as_terminal.write(build(RUNS[name], tmp_path), width=width).splitlines()
+    assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("make", [rehearsal_run, killed_run, digits_run])
+def test_every_format_says_rehearsal(form, make, tmp_path):
+    assert "REHEARSAL" in FORMATS[form](build(make, tmp_path))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_says_published_only_where_it_is(form, tmp_path):
+    text = FORMATS[form](build(scaling_run, tmp_path))
+    assert "published" in text
+    assert "REHEARSAL" not in text
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_names_culprit_and_reason(form, tmp_path):
+    text = " ".join(FORMATS[form](build(killed_run, tmp_path)).split()).replace("\\", "")
+    assert "rank 2 (node3): killed by signal 9 (SIGKILL) at step 9" in text
+    assert "7 steps are kept, marked partial" in text
+    assert "the launch stopped after 7 of 20 steps" in text
+    assert "ranks 1, 3" not in text.split("were ended")[0]
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown"])
+def test_a_withheld_number_is_not_published_with_its_reason(form, tmp_path):
+    text = " ".join(FORMATS[form](build(rehearsal_run, tmp_path)).split())
+    assert "not published: 4 hosts share one boot id" in text
+
+
+def test_the_same_numbers_in_all_formats(tmp_path):
+    content = build(digits_run, tmp_path)
+    [launch] = json.loads(as_json.render(content))["launches"]
+    assert launch["images_per_s"] == {"value": pytest.approx(4756.2), "unit": "images/s"}
+    assert launch["accuracy"]["value"] == 0.97532
+    assert launch["phases"]["compute"]["value"] == pytest.approx(0.75)
+    for text in (as_markdown.render(content), as_terminal.write(content)):
+        for number in ("4,756", "2,378", "97.5 %", "75.0 %"):
+            assert number in text
+
+
+def test_json_never_has_a_number_where_one_is_missing(tmp_path):
+    data = json.loads(as_json.render(build(killed_run, tmp_path)))
+    [launch] = data["launches"]
+    reason = "the launch stopped after 7 of 20 steps"
+    assert launch["images_per_s"] == {"missing": reason, "unit": "images/s"}
+    assert launch["step_median_s"]["mark"] == "partial"
+    assert data["badges"] == ["FAILED", "REHEARSAL"]
+    assert (data["schema"], data["schema_version"]) == ("hpcdl.report", 1)
+
+
+def test_json_has_all_sections_even_if_empty(tmp_path):
+    data = json.loads(as_json.render(report.build([analyse_run(write_run(tmp_path))])))
+    assert data["scaling"] == data["hosts"] == []
+    assert [launch["state"] for launch in data["launches"]] == ["planned"]
+    assert data["badges"] == ["partial"]
+
+
+def test_json_of_every_run_has_the_same_keys(tmp_path):
+    keys = []
+    for name, make in RUNS.items():
+        data = json.loads(as_json.render(build(make, tmp_path / name)))
+        keys.extend([tuple(data), *(tuple(launch) for launch in data["launches"])])
+    assert len(set(keys)) == 2
+
+
+def test_asked_for_efficiency_of_a_rehearsal_is_marked(tmp_path):
+    content = build(rehearsal_run, tmp_path, force=True)
+    [scaling] = json.loads(as_json.render(content))["scaling"]
+    assert scaling["rows"][1]["efficiency"] == {"value": 0.7, "unit": "fraction", "mark": "rehearsal"}
+    assert "70.0 % (a)" in as_terminal.write(content, width=120)
+    assert content.badges == ("partial", "REHEARSAL")
+
+
+def test_a_refused_submission(tmp_path):
+    run = write_run(tmp_path)
+    publish_record(
+        run.submission_path, Submission(host="login1", submitted_utc="14:12", refused="Invalid account")
+    )
+    content = report.build([analyse_run(run)])
+    assert content.badges == ("FAILED",)
+    assert Note("failure", "the job was refused: Invalid account") in content.notes
+
+
+def test_runs_that_are_one_machine_only_together(tmp_path):
+    runs = []
+    for number, host_count in enumerate((1, 2)):
+        run = write_run(tmp_path, nodes=(host_count,), run_id=f"run{number}")
+        record(run, 1, Recording(one_machine=number == 0))
+        runs.append(analyse_run(run))
+    # node1 under two boot ids was restarted in between; that alone is no disguise.
+    assert "REHEARSAL" not in report.build(runs).badges
+
+
+def colours(environment, **console):
+    file = io.StringIO()
+    content = Report("runs", "title", ("FAILED",), (), (Note("failure", "why"),))
+    as_terminal.render(content, Console(file=file, width=80, _environ=environment, **console))
+    return "\x1b[" in file.getvalue()
+
+
+def test_colour_only_where_it_is_wanted():
+    assert colours({"TERM": "xterm-256color"}, force_terminal=True)
+    assert not colours({"TERM": "xterm-256color"})
+    plain = io.StringIO()
+    as_terminal.render(
+        Report("runs", "title", ("FAILED",)),
+        Console(file=plain, width=80, force_terminal=True, _environ={"TERM": "xterm", "NO_COLOR": "1"}),
+    )
+    assert "31m" not in plain.getvalue()
+
+
+class AsciiFile(io.TextIOWrapper):
+    def __init__(self):
+        super().__init__(io.BytesIO(), encoding="ascii", errors="strict")
+
+
+def test_a_console_without_unicode(tmp_path):
+    file = AsciiFile()
+    as_terminal.render(build(digits_run, tmp_path), Console(file=file, width=80, force_terminal=False))
+    text = file.buffer.getvalue().decode("ascii")
+    assert "compute" in text
+    assert "97.5 %" in text
+    assert "?" not in text
+
+
+def test_markup_in_names_stays_text():
+    nasty = "[bold]`x` | <b>*y*</b> \\ # [/]"
+    table = Table("runs", "Runs", (Column("a", "a", left=True), Column("b", "b")), ((nasty, 1),))
+    content = Report("list", nasty, sections=(table,), notes=(Note("info", nasty),))
+    assert as_terminal.write(content).count("[bold]`x` | <b>*y*</b> \\ # [/]") == 3
+    markdown = as_markdown.render(content)
+    row = next(line for line in markdown.splitlines() if line.startswith("|") and "bold" in line)
+    assert row.replace("\\|", "").count("|") == 3
+    assert "<b>" not in markdown.replace("\\<", "")
+
+
+def test_a_long_table_is_cut_for_people_and_whole_in_json():
+    rows = tuple((f"node{number}", number) for number in range(500))
+    table = Table("hosts", "Hosts", (Column("host", "host"), Column("ranks", "ranks")), rows, limit=8)
+    content = Report("runs", "title", sections=(table,))
+    assert "… and 492 more" in as_terminal.write(content)
+    assert len(json.loads(as_json.render(content))["hosts"]) == 500
+
+
+def test_reasons_below_a_table_stand_once():
+    absent = Quantity(Missing(missing="nobody looked"), "s")
+    columns = tuple(Column(name, name) for name in "ab")
+    table = Table("runs", "Runs", columns, ((absent, absent), (absent, Quantity(0.0, "s"))))
+    text = as_terminal.write(Report("list", "title", sections=(table,)))
+    assert text.count("nobody looked") == 1
+    assert text.count("— (a)") == 3
+    assert "0 s" in text
+
+
+def test_the_list_of_runs(tmp_path):
+    scaling_run(tmp_path)
+    broken = write_run(tmp_path, nodes=(4,), run_id="20261122-150000-aaaa", model="overfeat")
+    record(broken, 1, BROKEN)
+    torn = write_run(tmp_path, run_id="20261122-160000-bbbb")
+    torn.job_path.write_text("{")
+    content = list_runs(Store(tmp_path).runs())
+    rows = json.loads(as_json.render(content))["runs"]
+    assert [(row["state"], row["model"], row["nodes"]) for row in rows] == [
+        ("completed", "alexnet", 4),
+        ("failed", "overfeat", 4),
+    ]
+    assert rows[0]["images_per_s"]["value"] == pytest.approx(3700 * 1.007)
+    assert "missing" in rows[1]["images_per_s"]
+    assert [note.kind for note in content.notes] == ["warning"]
+    assert "bbbb" in content.notes[0].text
+
+
+def test_the_list_of_no_runs(tmp_path):
+    assert "hpcdl run smoke" in as_terminal.write(list_runs(Store(tmp_path / "none").runs()))
+
+
+def test_models_say_what_the_tables_say():
+    rows = json.loads(as_json.render(list_models()))["models"]
+    assert [row["name"] for row in rows] == list(NETWORKS)
+    alexnet = rows[0]
+    assert alexnet["parameters"] == 60_965_224
+    assert alexnet["train_flops"]["value"] == 4_135_610_496
+    assert alexnet["gradient_bytes"]["value"] == 4 * 60_965_224
+
+
+def test_models_load_no_analysis():
+    code = (
+        "import sys; from hpcdl.report.models import list_models; from hpcdl.report import as_terminal; "
+        "as_terminal.write(list_models()); "
+        "print([m for m in ('torch', 'numpy', 'pydantic', 'hpcdl.analysis') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
