@@ -263,7 +263,7 @@ def _step_s(launch: Launch, seen_step_s: float | None) -> float:
 
 # man sbatch: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes,
 # days-hours:minutes:seconds
-_WALLTIME = re.compile(r"^(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})$")
+_WALLTIME = re.compile(r"^(?:(?P<days>\d{1,9})-)?(?P<rest>\d{1,9}(?::\d{1,9}){0,2})$", re.ASCII)
 
 
 def parse_walltime_s(text: str) -> int:

@@ -1,0 +1,257 @@
+"""Benchmark x Site -> launches: sizes, order, batches, walltimes, and what identifies a plan."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from hpcdl import networks
+from hpcdl.errors import Mistake
+from hpcdl.plan import (
+    STARTUP_S,
+    Size,
+    cluster_sizes,
+    default_batch,
+    estimate_walltime_s,
+    format_walltime,
+    hash_plan,
+    local_sizes,
+    make_launches,
+    parse_walltime_s,
+    resolve_training,
+)
+from hpcdl.settings import resolve_benchmark, shipped_benchmarks
+from hpcdl.site import Site
+from hpcdl.spec import Benchmark
+
+ONE = Size(nodes=1, tasks_per_node=1, cpus_per_task=8, gpus_per_node=0)
+
+
+def ask(launches=None, name="custom", about="", **train):
+    return Benchmark.model_validate(
+        {"name": name, "about": about, "train": train, "launches": launches or {}}
+    )
+
+
+def on_cluster(benchmark, site=None, *, cores=8):
+    site = site or Site()
+    return make_launches(benchmark, site, cluster_sizes(benchmark, site, cores=cores), launcher="srun")
+
+
+def on_node(**node):
+    return Site.model_validate({"node": node})
+
+
+# ---- Walltimes: man sbatch names six forms ----
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 1800),
+        ("30:15", 1815),
+        ("1:30:15", 5415),
+        ("1-12", 129_600),
+        ("1-12:30", 131_400),
+        ("1-12:30:15", 131_415),
+        (" 0:01 ", 1),
+        ("0-0:0:1", 1),
+    ],
+)
+def test_all_forms_of_a_walltime(text, seconds):
+    assert parse_walltime_s(text) == seconds
+
+
+@given(st.integers(1, 400 * 86_400))
+def test_a_walltime_is_read_back_as_written(seconds):
+    assert parse_walltime_s(format_walltime(seconds)) == seconds
+
+
+@given(st.one_of(st.text(max_size=12), st.text("0123456789-: \nx.+", max_size=12)))
+@example("٣")
+@example("9" * 5000)
+@example("9" * 400)
+@example("1:2:3:4")
+@example("1-2:3:4:5")
+@example("0")
+@example("0:00")
+@example("-5")
+@example("UNLIMITED")
+@example("30\n")
+def test_any_text_is_a_walltime_or_a_mistake(text):
+    try:
+        seconds = parse_walltime_s(text)
+    except Mistake:
+        return
+    assert 0 < seconds < 2**53
+    assert text.strip().isascii()
+
+
+def test_a_bad_walltime_is_quoted_and_the_right_forms_are_shown():
+    with pytest.raises(Mistake, match=r"'9x' is not one that Slurm reads\. Write minutes"):
+        parse_walltime_s("9x")
+
+
+# ---- Sizes ----
+
+
+def test_a_node_with_gpus_has_a_task_for_each():
+    [size] = cluster_sizes(ask(), on_node(gpus=4), cores=64)
+    assert size == Size(nodes=1, tasks_per_node=4, cpus_per_task=16, gpus_per_node=4)
+
+
+def test_on_the_cpu_the_gpus_do_not_count():
+    [size] = cluster_sizes(ask(device="cpu"), on_node(gpus=4), cores=64)
+    assert size == Size(nodes=1, tasks_per_node=1, cpus_per_task=64, gpus_per_node=0)
+
+
+def test_tasks_per_node_as_the_benchmark_says_else_as_the_site_does():
+    site = on_node(gpus=4, tasks_per_node=2)
+    assert cluster_sizes(ask(), site, cores=8)[0].tasks_per_node == 2
+    assert cluster_sizes(ask({"tasks_per_node": 8}), site, cores=8)[0].tasks_per_node == 8
+
+
+def test_more_tasks_than_cores_is_a_mistake():
+    with pytest.raises(Mistake, match="9 tasks per node do not fit a node of 8 cores"):
+        cluster_sizes(ask({"tasks_per_node": 9}), Site(), cores=8)
+
+
+def test_here_all_launches_give_a_rank_the_same_cores():
+    sizes = local_sizes(ask({"nodes": [1, 2, 4]}), Site(), cores=8)
+    assert [(size.tasks_per_node, size.cpus_per_task) for size in sizes] == [(1, 2), (2, 2), (4, 2)]
+    assert {size.nodes for size in sizes} == {1}
+
+
+def test_here_more_ranks_than_cores_share_one():
+    [size] = local_sizes(ask({"nodes": [5]}), Site(), cores=2)
+    assert (size.tasks_per_node, size.cpus_per_task) == (5, 1)
+
+
+# ---- Launches ----
+
+
+def test_repeats_are_interleaved_and_names_unique():
+    launches = on_cluster(ask({"nodes": [1, 2, 1], "repeat": 2}))
+    assert [(launch.repeat, launch.nodes) for launch in launches] == [
+        (1, 1),
+        (1, 2),
+        (1, 1),
+        (2, 1),
+        (2, 2),
+        (2, 1),
+    ]
+    assert [launch.index for launch in launches] == [1, 2, 3, 4, 5, 6]
+    names = [launch.name for launch in launches]
+    assert names == sorted(set(names))
+
+
+def test_names_say_nodes_on_a_cluster_and_ranks_here():
+    benchmark = ask({"nodes": [2]}, model="lenet")
+    assert on_cluster(benchmark)[0].name == "001-lenet-2n"
+    sizes = local_sizes(benchmark, Site(), cores=2)
+    assert make_launches(benchmark, Site(), sizes, launcher="direct")[0].name == "001-lenet-2r"
+
+
+@pytest.mark.parametrize(
+    ("train", "site", "pmi"),
+    [
+        ({}, Site(), "pmix"),
+        ({}, Site.model_validate({"slurm": {"pmi": "pmi2"}}), "pmi2"),
+        ({"engine": "ddp"}, Site.model_validate({"slurm": {"pmi": "pmi2"}}), "none"),
+        ({"engine": "horovod", "transport": "gloo"}, Site(), "none"),
+        ({"engine": "horovod", "transport": "mpi"}, Site(), "pmix"),
+    ],
+)
+def test_only_mpi_needs_pmi(train, site, pmi):
+    assert on_cluster(ask(**train), site)[0].pmi == pmi
+
+
+def test_weak_scaling_holds_the_local_batch():
+    trains = [launch.train for launch in on_cluster(ask({"nodes": [1, 4]}, batch=8))]
+    assert [(t.mode, t.local_batch, t.global_batch) for t in trains] == [("weak", 8, 8), ("weak", 8, 32)]
+
+
+def test_strong_scaling_holds_the_global_batch():
+    trains = [launch.train for launch in on_cluster(ask({"nodes": [1, 4]}, global_batch=64))]
+    assert [(t.mode, t.local_batch, t.global_batch) for t in trains] == [
+        ("strong", 64, 64),
+        ("strong", 16, 64),
+    ]
+
+
+def test_a_global_batch_that_cannot_be_shared_is_a_mistake():
+    with pytest.raises(Mistake, match="64 cannot be shared equally by 3 ranks"):
+        on_cluster(ask({"nodes": [1, 3]}, global_batch=64))
+
+
+def test_the_single_engine_has_one_rank():
+    assert on_cluster(ask(engine="single"))[0].world_size == 1
+    with pytest.raises(Mistake, match="this launch has 2"):
+        on_cluster(ask({"nodes": [2]}, engine="single"))
+
+
+@pytest.mark.parametrize("model", networks.NETWORKS)
+def test_the_default_batch_is_the_recipes_and_small_for_large_networks_on_a_cpu(model):
+    network = networks.find(model)
+    assert default_batch(model, gpu=True) == network.recipe.batch
+    assert default_batch(model, gpu=False) <= max(32, 64 if network.train_flops < 1e9 else 0)
+
+
+def test_epochs_leave_the_steps_open():
+    train = resolve_training(ask(data="digits", epochs=3), ONE)
+    assert (train.steps, train.epochs) == (None, 3)
+
+
+def test_threads_are_the_tasks_cores_unless_said():
+    assert resolve_training(ask(), ONE).threads == 8
+    assert resolve_training(ask(threads=3), ONE).threads == 3
+
+
+@pytest.mark.parametrize("path", shipped_benchmarks().values(), ids=shipped_benchmarks())
+def test_every_shipped_benchmark_plans(path):
+    benchmark, _ = resolve_benchmark(path, {})
+    assert benchmark.name == path.stem
+    assert benchmark.about
+    assert len(on_cluster(benchmark)) == len(benchmark.launches.nodes) * benchmark.launches.repeat
+    sizes = local_sizes(benchmark, Site(), cores=2)
+    assert make_launches(benchmark, Site(), sizes, launcher="direct")
+
+
+# ---- Estimates ----
+
+
+def test_the_estimate_counts_every_launch_with_its_start():
+    one = on_cluster(ask(steps=95, warmup=5))
+    # 1.5 x (start + 100 steps of 6 s), in whole minutes
+    assert estimate_walltime_s(one, seen_step_s=6.0) == -(-1.5 * (STARTUP_S + 600) // 60) * 60
+    both = on_cluster(ask({"repeat": 2}, steps=95, warmup=5))
+    assert estimate_walltime_s(both, seen_step_s=6.0) == -(-1.5 * 2 * (STARTUP_S + 600) // 60) * 60
+
+
+def test_an_estimate_is_never_under_five_minutes():
+    assert estimate_walltime_s(on_cluster(ask(model="lenet", steps=1)), seen_step_s=1e-4) == 300
+
+
+def test_an_unmeasured_network_is_estimated_from_its_arithmetic():
+    slow = estimate_walltime_s(on_cluster(ask(model="overfeat", steps=100)), seen_step_s=None)
+    fast = estimate_walltime_s(on_cluster(ask(model="alexnet", steps=100)), seen_step_s=None)
+    assert slow > 4 * fast
+
+
+# ---- Identity ----
+
+
+def test_the_benchmark_id_is_the_question_alone():
+    same = {ask(name=name, about=about).benchmark_id for name, about in [("a", ""), ("b", "prose")]}
+    assert same == {ask().benchmark_id}
+    assert ask(batch=8).benchmark_id not in same
+
+
+def test_the_plan_hash_follows_from_what_was_asked_and_nothing_else():
+    benchmark = ask({"nodes": [1, 2]})
+    first = hash_plan(benchmark, Site(), on_cluster(benchmark))
+    assert first == hash_plan(benchmark, Site(), on_cluster(benchmark))
+    elsewhere = Site(name="juno")
+    assert first != hash_plan(benchmark, elsewhere, on_cluster(benchmark, elsewhere))
+    assert first != hash_plan(benchmark, Site(), on_cluster(benchmark, cores=4))
