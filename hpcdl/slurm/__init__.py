@@ -1,6 +1,6 @@
 """Slurm, as far as hpcdl needs it. The only package that starts sbatch, squeue, sacct, scancel, scontrol, sinfo, srun.
 
-`commands` starts programs, `states` and `nodes` read their text and are pure, `client` puts them together.
+`commands` starts programs, `words` and `nodes` read their text and are pure, `client` puts them together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hpcdl.slurm.client import (
 from hpcdl.slurm.commands import Ambiguous, Unreachable
 from hpcdl.slurm.nodes import NodeFacts
 from hpcdl.slurm.pace import waits_s
-from hpcdl.slurm.states import JobState, State
+from hpcdl.slurm.words import JobState, State
 
 __all__ = [
     "Ambiguous",

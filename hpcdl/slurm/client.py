@@ -8,8 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from hpcdl.errors import Failure, HpcdlError, Mistake, RefusedJob
-from hpcdl.slurm import commands, nodes
-from hpcdl.slurm import states as words
+from hpcdl.slurm import commands, nodes, words
 from hpcdl.slurm.commands import Ambiguous, Unreachable, ask
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hpcdl.slurm.nodes import NodeFacts
-    from hpcdl.slurm.states import JobState
+    from hpcdl.slurm.words import JobState
 
 # What would be nice to know is not worth a long wait.
 ASIDE_TIMEOUT_S = 15.0
@@ -77,7 +76,7 @@ def test(script: str) -> str:
     return answer.words or answer.out.strip()
 
 
-def submit(script: Path, *, output: Path | None = None) -> int:
+def submit(script: Path, *, output: Path | None = None, timeout_s: float = commands.TIMEOUT_S) -> int:
     """Give a script to Slurm, once; returns the job's id.
 
     The job's working directory is the script's folder: it is on the file system that the nodes share.
@@ -85,6 +84,7 @@ def submit(script: Path, *, output: Path | None = None) -> int:
     Args:
         script: The batch script.
         output: Where the job's own output goes; None: slurm.out beside the script.
+        timeout_s: For how long an answer is waited for.
 
     Raises:
         RefusedJob: Slurm does not take it, in its own words.
@@ -95,7 +95,7 @@ def submit(script: Path, *, output: Path | None = None) -> int:
     pattern = filename_pattern(output or script.with_name("slurm.out"))
     argv = ["sbatch", "--parsable", f"--output={pattern}", str(script)]
     try:
-        answer = ask(argv, cwd=script.parent)
+        answer = ask(argv, cwd=script.parent, timeout_s=timeout_s)
     except Unreachable as silence:
         raise Ambiguous(silence.what, do="The job may be there all the same.") from None
     if answer.code != 0:
