@@ -9,7 +9,6 @@ Only this module knows the names of the files.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -57,16 +56,16 @@ def publish(path: Path, text: str) -> None:
     Raises:
         Failure: The disk is full or the folder cannot be written; what stood there before still stands.
     """
+    # Half of a surrogate pair (from a file name that is no UTF-8) is shown as what it is.
+    data = text.encode(errors="backslashreplace")
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-            file.write(text)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if temporary.stat().st_size != len(text.encode()):
+        if temporary.stat().st_size != len(data):
             raise OSError(f"{temporary} came out short")
         # tempfile makes 0600; records are for whoever the user's umask admits.
         temporary.chmod(0o666 & ~_umask())
@@ -241,7 +240,7 @@ def lay_out(job: Job, script: str | None) -> RunFolder:
         publish(folder.script_path, script)
     for launch in job.launches:
         place = LaunchFolder(folder.path / launch.name)
-        place.path.mkdir()
+        claim(place.path)
         publish_record(place.plan_path, launch)
     return folder
 
@@ -251,11 +250,11 @@ def claim(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
-    except FileExistsError:
-        raise Failure(
-            f"the run folder {path} exists already.", do="A run is never written over: submit anew."
-        ) from None
     except OSError as problem:
+        if isinstance(problem, FileExistsError) and path.parent.is_dir():
+            raise Failure(
+                f"the run folder {path} exists already.", do="A run is never written over: submit anew."
+            ) from None
         raise Mistake(
             f"the store {path.parent} cannot be written ({problem.strerror}).",
             do="Name another place with --store, $HPCDL_STORE or `store` in the site file.",
@@ -275,7 +274,9 @@ class Store:
         return [RunFolder(path.parent) for path in sorted(self.root.glob("*/job.json"))]
 
     def find(self, text: str) -> RunFolder:
-        """A run by id, by the beginning or the end of its id, by Slurm job id, by folder, or `last`.
+        """A run by folder, by Slurm job id, by its own id, by the beginning or the end of that, or `last`.
+
+        A whole job id goes before the beginning of an id: small numbers are both.
 
         Raises:
             Mistake: None fits, or more than one.
@@ -287,9 +288,9 @@ class Store:
             raise Mistake(f"there are no runs in {self.root}.", do="Start one: hpcdl run smoke.")
         if text == "last":
             return runs[-1]
-        found = [run for run in runs if run.run_id.startswith(text) or run.run_id.endswith(f"-{text}")]
-        if not found and text.isdigit():
-            found = [run for run in runs if _slurm_job_id(run) == int(text)]
+        found = [run for run in runs if text.isdecimal() and _slurm_job_id(run) == int(text)]
+        if not found:
+            found = [run for run in runs if run.run_id.startswith(text) or run.run_id.endswith(f"-{text}")]
         if len(found) == 1:
             return found[0]
         if found:
@@ -304,13 +305,14 @@ def _slurm_job_id(run: RunFolder) -> int | None:
 
 
 def _read(path: Path, model: type[Record], torn: list[Torn] | None) -> Record | None:
-    with contextlib.suppress(FileNotFoundError):
-        try:
-            return model.model_validate_json(path.read_bytes())
-        except (ValidationError, OSError) as problem:
-            if torn is not None:
-                torn.append(Torn(path, None, _first_reason(problem)))
-    return None
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValidationError, OSError) as problem:
+        if torn is not None:
+            torn.append(Torn(path, None, _first_reason(problem)))
+        return None
 
 
 def _require(path: Path, model: type[Record]) -> Record:
@@ -341,22 +343,35 @@ class Appender:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pending: list[str] = []
+        self._pending: list[bytes] = []
+        self._tore = False
 
     def add(self, record: Frozen | dict[str, object]) -> None:
         text = json.dumps(record) if isinstance(record, dict) else record.model_dump_json()
-        self._pending.append(text + "\n")
+        self._pending.append(text.encode() + b"\n")
 
     def flush(self) -> None:
-        """Append what is pending; on a full disk it stays pending and OSError is raised."""
+        """Append what is pending.
+
+        Raises:
+            OSError: The disk is full. Lines that were not taken whole stay pending.
+        """
         if not self._pending:
             return
-        data = "".join(self._pending).encode()
+        # A line that was cut off last time is ended, so that it spoils no other.
+        data = b"\n" * self._tore + b"".join(self._pending)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             written = os.write(descriptor, data)
-            if written != len(data):
-                raise OSError(f"{self._path}: only {written} of {len(data)} bytes were taken")
         finally:
             os.close(descriptor)
-        self._pending.clear()
+        if written:
+            self._forget(written - self._tore)
+        if self._pending:
+            raise OSError(f"{self._path}: only {written} of {len(data)} bytes were taken")
+
+    def _forget(self, count: int) -> None:
+        """Of so many bytes that were written, the whole lines are no longer pending."""
+        while self._pending and count >= len(self._pending[0]):
+            count -= len(self._pending.pop(0))
+        self._tore = count > 0
