@@ -227,6 +227,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters["path"] = quote_path
+    environment.filters["directive"] = lambda value: Shell(quote_directive(str(value)))
     return environment
 
 
