@@ -187,12 +187,12 @@ def _submit_once(job: Job, folder: RunFolder) -> int:
     try:
         return slurm.submit(folder.script_path)
     except slurm.Ambiguous as silence:
-        found = slurm.find_by_name(script.job_name(job.run_id))
+        found = slurm.find_by_name(script.job_name(job))
         if found is not None:
             return found
         raise Failure(
             f"{silence.what} No job of that name is known to Slurm; the run is kept in {folder.path}.",
-            do=f"Look with `squeue --name {script.job_name(job.run_id)}` before you submit again.",
+            do=f"Look with `squeue --name {script.job_name(job)}` before you submit again.",
         ) from None
 
 
@@ -267,7 +267,11 @@ def _stand(submission: Submission | None, states: Mapping[int, slurm.JobState]) 
     if state is None:
         return Standing(over=False, word="unknown to Slurm", slurm_job_id=submission.slurm_job_id)
     return Standing(
-        over=state.is_over, word=state.word, reason=state.reason, slurm_job_id=submission.slurm_job_id
+        over=state.is_over,
+        word=state.word,
+        reason=state.reason,
+        slurm_job_id=submission.slurm_job_id,
+        well=state.state is slurm.State.COMPLETED,
     )
 
 

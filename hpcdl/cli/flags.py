@@ -136,7 +136,7 @@ def accept(*groups: tuple[Flag, ...]) -> Callable[[Callable[..., None]], Callabl
         # Typer reads names, types and help from here.
         command.__signature__ = inspect.Signature([*kept, *extra])  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in [*kept, *extra]}
-        del command.__wrapped__  # type: ignore[attr-defined]
+        del command.__wrapped__
         return command
 
     return decorate

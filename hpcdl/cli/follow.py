@@ -69,7 +69,7 @@ def follow_slurm(folder: RunFolder, *, as_json: bool) -> NoReturn:
 
 def _watch(folder: RunFolder, board: Board) -> Standing:
     """Slurm is asked with growing pauses; the records, which are ours, at every tick."""
-    pauses = slurm.pauses()
+    pauses = slurm.waits_s()
     asked_s, pause_s, standing = -1e9, 0.0, jobs.Standing(over=False, word="submitted")
     while not standing.over:
         if time.monotonic() - asked_s >= pause_s:

@@ -85,9 +85,15 @@ def read_versions() -> Versions:
         horovod=_loaded_version("horovod"),
         dali=_loaded_version("nvidia.dali"),
         mpi=None,
-        nccl=".".join(map(str, torch.cuda.nccl.version())) if torch.cuda.is_available() else None,
+        nccl=_nccl_version(),
         cuda=torch.version.cuda,
     )
+
+
+def _nccl_version() -> str | None:
+    if not torch.cuda.is_available():
+        return None
+    return ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]
 
 
 def _loaded_version(module: str) -> str | None:

@@ -26,7 +26,10 @@ class Engine(Protocol):
     world_size: int
 
     def attach(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The module to call in training: from now on each backward starts to average its gradients."""
+        """The module to call in training."""
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Make the gradients of this rank's loss; each starts on its way to the others when it is ready."""
 
     def synchronize(self) -> None:
         """Wait until every gradient of the last backward is the mean over all ranks."""
@@ -62,7 +65,7 @@ def start(launch: Launch, place: Place, folder: LaunchFolder, device: torch.devi
     Raises:
         Refused: The engine is not installed, or cannot do what is asked.
     """
-    name = launch.train.engine
+    name: str = launch.train.engine
     if name == "auto":
         name = choose(launch.world_size)
     if name not in ENGINES:

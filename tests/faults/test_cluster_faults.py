@@ -1,0 +1,166 @@
+"""What goes wrong on clusters, made to go wrong on a real one: all ends, the culprit is named, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cluster.commands import Person, is_over, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+    from hpcdl.store import LaunchFolder, RunFolder
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+ENDLESS = ["--nodes", "4", "--model", "lenet", "--batch", "16", "--steps", "100000", "--warmup", "1"]
+
+
+@pytest.fixture
+def person(cluster: ModuleType, shared_dir: Path) -> Person:
+    return Person.arrive(shared_dir)
+
+
+def start_endless(person: Person, *flags: str) -> tuple[RunFolder, LaunchFolder]:
+    """A job that trains on four nodes until something happens to it."""
+    run = person.submit(*ENDLESS, "--time", "20", *flags)
+    [launch] = run.launches()
+    until(lambda: len({step.rank for step in launch.steps()}) == 4, "steps of all ranks", timeout_s=180)
+    return run, launch
+
+
+def rank_on(cluster: ModuleType, node: str) -> int:
+    """The process id of the rank that trains on a node."""
+    [pid] = [pid for pid, argv in cluster.node_processes(node).items() if "hpcdl.worker.rank" in argv]
+    return int(pid)
+
+
+@pytest.mark.horovod
+@pytest.mark.parametrize("flags", [[], ["--engine", "ddp"]], ids=["horovod-mpi", "ddp"])
+def test_a_rank_is_killed(person: Person, cluster: ModuleType, flags: list[str]) -> None:
+    run, launch = start_endless(person, *flags)
+    os.kill(rank_on(cluster, "node3"), signal.SIGKILL)
+    killed_s = time.monotonic()
+    until(lambda: is_over(run), "the end of all ranks", timeout_s=75)
+    assert time.monotonic() - killed_s < 75
+    exits = launch.exits()
+    assert {record.rank for record in exits} == {0, 1, 2, 3}
+    [culprit] = [record for record in exits if record.outcome == "killed" and record.signal == signal.SIGKILL]
+    assert culprit.host == "node3"
+    done = person.hpcdl("report", run.run_id)
+    assert "FAILED" in done.stdout
+    assert f"rank {culprit.rank} (node3): killed by signal 9 (SIGKILL)" in " ".join(done.stdout.split())
+    assert "not published" in done.stdout
+    assert len(launch.steps()) >= 4
+    assert launch.summary() is None
+
+
+@pytest.mark.horovod
+def test_a_rank_hangs(person: Person, cluster: ModuleType) -> None:
+    run, launch = start_endless(person, "--progress-timeout", "10")
+    os.kill(rank_on(cluster, "node2"), signal.SIGSTOP)
+    until(lambda: is_over(run), "the end of all ranks", timeout_s=90)
+    told = " ".join(person.hpcdl("report", run.run_id).stdout.split())
+    assert "(node2): no progress" in told
+    assert any(record.exit_code == 124 for record in launch.exits() if record.host == "node2")
+
+
+def test_cancel(person: Person) -> None:
+    run, launch = start_endless(person, "--engine", "ddp")
+    person.hpcdl("cancel", run.run_id)
+    until(lambda: is_over(run), "the end", timeout_s=75)
+    assert {record.outcome for record in launch.exits()} == {"stopped"}
+    assert "stopped" in person.hpcdl("report", run.run_id).stdout
+    assert len(launch.steps()) >= 4
+
+
+def test_scancel_from_outside(person: Person) -> None:
+    run, launch = start_endless(person, "--engine", "ddp")
+    subprocess.run(["scancel", str(run.submission().slurm_job_id)], check=True)
+    until(lambda: is_over(run), "the end", timeout_s=75)
+    assert len(launch.steps()) >= 4
+    assert launch.summary() is None
+    assert "stopped" in person.hpcdl("report", run.run_id).stdout
+
+
+def test_walltime_with_its_warning(person: Person) -> None:
+    run, launch = start_endless(person, "--engine", "ddp", "--time", "00:01:00", "--signal", "B:USR2@30")
+    until(lambda: is_over(run), "the end", timeout_s=150)
+    assert {record.outcome for record in launch.exits()} == {"stopped"}
+    assert "got USR2" in run.output_path.read_text()
+    assert launch.summary() is None
+
+
+def test_walltime_without_warning(person: Person) -> None:
+    """No USR2 comes in time: Slurm's own TERM, and KILL 30 s later, find the records closed."""
+    run, launch = start_endless(person, "--engine", "ddp", "--time", "00:01:00", "--signal", "B:USR2@1")
+    until(lambda: is_over(run), "the end", timeout_s=240)
+    assert len(launch.exits()) == 4
+    assert {record.outcome for record in launch.exits()} <= {"stopped"}
+    assert launch.summary() is None
+
+
+def test_a_node_is_lost(person: Person, cluster: ModuleType) -> None:
+    run, launch = start_endless(person, "--engine", "ddp", "--progress-timeout", "15")
+    cluster.stop_node("node4")
+    try:
+        subprocess.run(["scontrol", "update", "nodename=node4", "state=down", "reason=lost"], check=True)
+        until(lambda: is_over(run), "the end", timeout_s=120)
+    finally:
+        cluster.start_node("node4")
+    assert {record.host for record in launch.exits()} <= {"node1", "node2", "node3"}
+    told = " ".join(person.hpcdl("report", run.run_id).stdout.split())
+    assert "no exit record" in told
+    assert launch.summary() is None
+
+
+@pytest.mark.horovod
+def test_worlds_of_one_are_refused(person: Person) -> None:
+    """An srun without PMI starts four worlds of one; none of them may call itself a measurement."""
+    flags = ["--nodes", "4", "--model", "lenet", "--steps", "3", "--transport", "mpi", "--pmi", "none"]
+    done = person.hpcdl("submit", *flags, "--time", "5", "--wait", code=1)
+    [launch] = person.store.find("last").launches()
+    assert {record.outcome for record in launch.exits()} <= {"refused", "stopped"}
+    assert launch.steps() == []
+    assert "world of 1" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--partition", "nowhere"], "invalid partition"),
+        (["--account", "nobody"], "Invalid account"),
+        (["--nodes", "40"], "more"),
+        (["--option", "gres=unicorn:1"], "gres"),
+    ],
+)
+def test_slurm_refuses(person: Person, flags: list[str], words: str) -> None:
+    base = ["--model", "lenet"] + ([] if "--nodes" in flags else ["--nodes", "1"])
+    done = person.hpcdl("submit", *base, *flags, code=2)
+    assert words.lower() in done.stderr.lower()
+    assert not list(person.store.root.glob("*"))
+
+
+def test_watching_can_stop(person: Person) -> None:
+    """Ctrl-C while waiting leaves the job alone and says how to stop it."""
+    flags = ["--nodes", "1", "--model", "lenet", "--engine", "single", "--steps", "100000", "--time", "10"]
+    watcher = person.start("submit", *flags, "--wait")
+    until(lambda: person.store.runs() and person.store.find("last").submission(), "the submission")
+    run = person.store.find("last")
+    [launch] = run.launches()
+    until(lambda: launch.steps(), "steps")
+    os.killpg(watcher.pid, signal.SIGINT)
+    _, err = watcher.communicate(timeout=30)
+    assert watcher.returncode == 130
+    assert "Traceback" not in err
+    assert f"hpcdl cancel {run.run_id}" in err
+    assert not is_over(run)
+    person.hpcdl("cancel", run.run_id)
+    until(lambda: is_over(run), "the end")
