@@ -38,7 +38,7 @@ def read_place(launch: Launch, environ: Mapping[str, str] = os.environ) -> Place
     """The place that the launcher of this launch assigned.
 
     Raises:
-        Refused: The launcher's variables are not there: this process was not started by it.
+        Refused: The launcher's variables are not there, so that this process was not started by it; or no numbers.
     """
     rank, size, local, node = VARIABLES[launch.launcher]
     try:
@@ -55,3 +55,6 @@ def read_place(launch: Launch, environ: Mapping[str, str] = os.environ) -> Place
             f"{absent.args[0]} is not set: this process was not started by {launch.launcher}.",
             do="Start launches through the batch script or `hpcdl run`.",
         ) from None
+    except ValueError:
+        given = ", ".join(f"{name}={environ[name]!r}" for name in (rank, size, local, node) if name)
+        raise Refused(f"what {launch.launcher} says of this process is not all numbers: {given}.") from None

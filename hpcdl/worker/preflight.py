@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
@@ -12,7 +11,7 @@ from hpcdl.frozen import Frozen
 from hpcdl.records import Finding, Host, Versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hpcdl.plan import Launch
     from hpcdl.worker.engine import Engine
@@ -75,28 +74,41 @@ def require(findings: Sequence[Finding]) -> None:
 
 def _check_places(hosts: Sequence[Host]) -> Finding:
     check = "one rank for each place"
-    twice = _repeated((host.host, host.local_rank) for host in hosts)
-    if twice:
-        return Finding(check=check, outcome="failed", detail=f"host and local rank {twice} appear twice")
+    pair = _find_pair(hosts, lambda host: (host.host, host.local_rank))
+    if pair:
+        one, other = pair
+        detail = f"ranks {one.rank} and {other.rank} are both local rank {one.local_rank} of {one.host}"
+        return Finding(check=check, outcome="failed", detail=detail)
     return Finding(check=check, outcome="held", detail=f"{len({host.host for host in hosts})} hosts")
 
 
 def _check_gpus(hosts: Sequence[Host]) -> Finding:
     check = "one GPU for each rank"
-    uuids = [host.gpu_uuid for host in hosts if host.gpu_uuid]
-    if not uuids:
+    without = [host for host in hosts if host.gpu_uuid is None]
+    if len(without) == len(hosts):
         return Finding(check=check, outcome="held", detail="no GPU is used")
-    twice = _repeated(uuids)
-    if twice:
-        return Finding(check=check, outcome="failed", detail=f"GPU {twice} is used by two ranks")
-    if len(uuids) < len(hosts):
-        return Finding(check=check, outcome="failed", detail=f"{len(hosts) - len(uuids)} ranks have none")
-    return Finding(check=check, outcome="held", detail=f"{len(uuids)} distinct UUIDs")
+    if without:
+        detail = f"{_name(without[0])} has none; {len(hosts) - len(without)} of {len(hosts)} ranks have one"
+        return Finding(check=check, outcome="failed", detail=detail)
+    pair = _find_pair(hosts, lambda host: host.gpu_uuid)
+    if pair:
+        detail = f"GPU {pair[0].gpu_uuid} is used by {_name(pair[0])} and by {_name(pair[1])}"
+        return Finding(check=check, outcome="failed", detail=detail)
+    return Finding(check=check, outcome="held", detail=f"{len(hosts)} distinct UUIDs")
 
 
-def _repeated(values: object) -> object:
-    counts = Counter(values)  # type: ignore[call-overload]
-    return next((value for value, count in counts.items() if count > 1), None)
+def _find_pair(hosts: Sequence[Host], key: Callable[[Host], object]) -> tuple[Host, Host] | None:
+    """The first two that have the same key."""
+    seen: dict[object, Host] = {}
+    for host in hosts:
+        first = seen.setdefault(key(host), host)
+        if first is not host:
+            return first, host
+    return None
+
+
+def _name(host: Host) -> str:
+    return f"rank {host.rank} ({host.host})"
 
 
 def _check_fingerprints(cards: Sequence[Card]) -> Finding:
@@ -110,9 +122,9 @@ def _check_fingerprints(cards: Sequence[Card]) -> Finding:
 def _describe_difference(what: str, cards: Sequence[Card]) -> str:
     first = cards[0]
     other = next(card for card in cards if getattr(card, what) != getattr(first, what))
-    where = f"rank {other.host.rank} ({other.host.host})"
+    where = _name(other.host)
     if what != "versions":
-        return f"the {what} of {where} is not that of rank 0 ({first.host.host})"
+        return f"the {what} of {where} is not that of {_name(first.host)}"
     ours, theirs = first.versions.model_dump(), other.versions.model_dump()
     named = [f"{key} {theirs[key]} instead of {ours[key]}" for key in ours if ours[key] != theirs[key]]
     return f"{where} runs {', '.join(named)}"
@@ -126,7 +138,7 @@ def _check_cores(launch: Launch, hosts: Sequence[Host]) -> Finding:
         return Finding(
             check=check,
             outcome="failed",
-            detail=f"rank {worst.rank} ({worst.host}) may use {worst.cores_visible} cores, "
+            detail=f"{_name(worst)} may use {worst.cores_visible} cores, "
             f"and the plan says {launch.cpus_per_task} for each task",
         )
     return Finding(check=check, outcome="held", detail=f"{launch.cpus_per_task} for each task")

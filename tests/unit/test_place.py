@@ -1,0 +1,131 @@
+"""Where a rank is: the launchers' variables, cores and devices, and the beacon."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from hpcdl.errors import Refused
+from hpcdl.local import commands
+from hpcdl.plan import local_sizes, make_launches
+from hpcdl.site import Site
+from hpcdl.spec import Benchmark
+from hpcdl.worker import binding
+from hpcdl.worker.beacon import PHASES, Beacon
+from hpcdl.worker.place import VARIABLES, Place, read_place
+
+
+def make_launch(launcher="direct", ranks=2, cores=4, **train):
+    benchmark = Benchmark.model_validate({"train": train, "launches": {"nodes": [ranks]}})
+    sizes = local_sizes(benchmark, Site(), cores=cores)
+    return make_launches(benchmark, Site(), sizes, launcher=launcher)[0]
+
+
+def place_of(local_rank):
+    return Place(rank=local_rank, world_size=2, local_rank=local_rank, node=0, host="here")
+
+
+def assign(launcher, *values):
+    return {name: str(value) for name, value in zip(VARIABLES[launcher], values, strict=True) if name}
+
+
+@pytest.mark.parametrize(("launcher", "node"), [("srun", 1), ("mpirun", 0), ("direct", 0)])
+def test_each_launcher_has_its_words(launcher, node):
+    environ = assign(launcher, 5, 8, 1, 1) | {"SLURM_RESTART_COUNT": "2"}
+    place = read_place(make_launch(launcher), environ)
+    assert place == Place(5, 8, 1, node, socket.gethostname(), restart=2)
+
+
+@pytest.mark.parametrize("launcher", VARIABLES)
+def test_another_launchers_words_do_not_count(launcher):
+    environ = {}
+    for other in VARIABLES:
+        if other != launcher:
+            environ |= assign(other, 0, 1, 0, 0)
+    with pytest.raises(Refused, match=f"not started by {launcher}"):
+        read_place(make_launch(launcher), environ)
+
+
+@pytest.mark.parametrize("launcher", VARIABLES)
+@pytest.mark.parametrize("index", range(3))
+def test_each_missing_variable_is_named(launcher, index):
+    environ = assign(launcher, 0, 1, 0, 0)
+    name = VARIABLES[launcher][index]
+    del environ[name]
+    with pytest.raises(Refused, match=f"{name} is not set"):
+        read_place(make_launch(launcher), environ)
+
+
+@pytest.mark.parametrize("value", ["", "x", "1.5"])
+def test_a_variable_that_is_no_number_is_refused(value):
+    environ = assign("srun", 0, 1, 0, 0) | {"SLURM_LOCALID": value}
+    with pytest.raises(Refused, match="SLURM_LOCALID"):
+        read_place(make_launch("srun"), environ)
+
+
+# ---- Commands on this machine ----
+
+
+def test_one_supervisor_for_each_rank(tmp_path):
+    launch = make_launch("direct", ranks=3)
+    started = commands(launch, "/py", tmp_path, {"PATH": "/bin", "SLURM_JOB_ID": "7", "HPCDL_RANK": "9"})
+    assert [argv for argv, _ in started] == [["/py", "-m", "hpcdl.worker.supervisor", str(tmp_path)]] * 3
+    places = [read_place(launch, environ) for _, environ in started]
+    assert [(place.rank, place.local_rank, place.world_size) for place in places] == [
+        (0, 0, 3),
+        (1, 1, 3),
+        (2, 2, 3),
+    ]
+    assert all("SLURM_JOB_ID" not in environ and environ["PATH"] == "/bin" for _, environ in started)
+
+
+def test_mpirun_starts_all_supervisors(tmp_path):
+    [(argv, environ)] = commands(make_launch("mpirun", ranks=3), "/py", tmp_path, {"SLURM_NTASKS": "1"})
+    assert argv[0] == "mpirun"
+    assert argv[argv.index("-np") + 1] == "3"
+    assert argv[-4:] == ["/py", "-m", "hpcdl.worker.supervisor", str(tmp_path)]
+    assert environ == {}
+
+
+# ---- Cores and devices ----
+
+
+def test_ranks_take_slices_of_the_cores_that_do_not_overlap():
+    launch = make_launch(ranks=2, cores=4)
+    slices = [binding.slice_cores([3, 5, 6, 9], launch, place_of(rank)) for rank in range(2)]
+    assert slices == [[3, 5], [6, 9]]
+
+
+def test_more_ranks_than_cores_are_not_bound():
+    launch = make_launch(ranks=3, cores=2)
+    assert binding.slice_cores([0, 1], launch, place_of(0)) == []
+
+
+def test_the_cpu_where_no_gpu_is_planned():
+    assert binding.choose_device(make_launch(), place_of(0)) == torch.device("cpu")
+    assert binding.choose_device(make_launch(device="cpu"), place_of(1)) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_gpu_that_was_planned_and_is_not_there_is_refused(monkeypatch, count):
+    seen = SimpleNamespace(is_available=lambda: count > 0, device_count=lambda: count)
+    monkeypatch.setattr(torch, "cuda", seen)
+    with pytest.raises(Refused, match=f"local rank 1 was to have a GPU, .* sees {count} here"):
+        binding.choose_device(make_launch(device="gpu"), place_of(1))
+
+
+# ---- The beacon ----
+
+
+def test_the_beacon_is_read_through_its_descriptor():
+    beacon = Beacon.create()
+    assert beacon.read() == (0, "start")
+    other = Beacon(beacon.descriptor)
+    for number, phase in enumerate(PHASES):
+        other.show(number, phase)
+        assert beacon.read()[1] == phase
+    other.show(2**40, "compute")
+    assert beacon.read()[0] == 2**40
