@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -56,7 +57,9 @@ def parse(model: type[Model], data: object, *, where: str) -> Model:
         return model.model_validate(data)
     except ValidationError as problem:
         lines = [_explain(model, detail) for detail in problem.errors()]
-        raise Mistake(f"{where}: " + "; ".join(lines) + ".") from None
+        raise Mistake(
+            f"{where}: " + "; ".join(lines).rstrip(".?") + ("?" if lines[-1].endswith("?") else ".")
+        ) from None
 
 
 def _explain(model: type[BaseModel], detail: ErrorDetails) -> str:
@@ -65,10 +68,20 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> str:
         return _explain_unknown(model, tuple(str(part) for part in detail["loc"]))
     if detail["type"] == "missing":
         return f"{key} is missing"
-    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":  # our own sentence, which says what was given
+        message = detail["msg"].removeprefix("Value error, ")
+        return f"{key}: {message}" if key else message
+    message = detail["msg"][0].lower() + detail["msg"][1:]
     given = detail["input"]
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{key}: {message[0].lower()}{message[1:]}{shown}" if key else f"{message}{shown}"
+    return f"{key}: {message}{shown}{_suggest(detail)}"
+
+
+def _suggest(detail: ErrorDetails) -> str:
+    """For a choice among words: the nearest one to what was given."""
+    allowed = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+    near = difflib.get_close_matches(str(detail["input"]), allowed, n=1, cutoff=0.5)
+    return f". Did you mean {near[0]!r}?" if near else ""
 
 
 def _explain_unknown(model: type[BaseModel], loc: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from hpcdl import local, script, slurm
 from hpcdl.analysis.ending import JobState
-from hpcdl.errors import Failure, Mistake, RefusedJob
+from hpcdl.errors import Failure, HpcdlError, Mistake
 from hpcdl.plan import (
+    DIGITS_TRAINING_IMAGES,
     Job,
     cluster_sizes,
     estimate_walltime_s,
@@ -29,7 +31,7 @@ from hpcdl.records import Cancellation, Submission
 from hpcdl.store import RunFolder, Store, lay_out, new_run_id, publish_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from hpcdl.plan import Launch, Launcher, Size
     from hpcdl.site import Site
@@ -144,22 +146,41 @@ def last_seen_step_s(store: Store, benchmark_id: str) -> float | None:
     return None
 
 
-def check_data(benchmark: Benchmark) -> None:
-    """A first look at a folder of images, light enough for a login node; the nodes verify every file.
+def check_data(job: Job) -> None:
+    """A first look at the data, light enough for a login node; the nodes verify every file.
 
     Raises:
-        Mistake: The folder is missing, cannot be read, or holds no images one or two levels down.
+        Mistake: The folder is missing or holds no images one or two levels down; or there are fewer images
+            than one step takes.
     """
-    train = benchmark.train
+    train = job.launches[0].train
+    wanted = max(launch.train.global_batch for launch in job.launches)
+    if train.data == "digits":
+        _require_images(DIGITS_TRAINING_IMAGES, wanted, "digits")
     if train.data_dir is None:
         return
     root = Path(train.data_dir)
     if not root.is_dir():
         raise Mistake(f"there is no data folder {root}.", do="Give the root of an image tree with --data.")
-    if not any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.glob("*/**/*")):
+    # Counting ends where it is enough: a large data set is not listed for this.
+    found = sum(1 for _ in itertools.islice(_images(root), wanted))
+    if not found:
         raise Mistake(
             f"{root} holds no images in the ImageNet layout.",
             do="Expected are FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg and FOLDER/val/<class>/*.jpg.",
+        )
+    _require_images(found, wanted, str(root))
+
+
+def _images(root: Path) -> Iterator[Path]:
+    return (path for path in root.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _require_images(found: int, wanted: int, where: str) -> None:
+    if found < wanted:
+        raise Mistake(
+            f"{where} has {found} images to train on, and one step over all ranks takes {wanted}.",
+            do="Use fewer ranks, a smaller --batch or --global-batch, or more images.",
         )
 
 
@@ -167,33 +188,40 @@ def submit(job: Job) -> RunFolder:
     """Hand the job to Slurm, once. The folder is claimed first, so that nothing that ran can be unrecorded.
 
     Raises:
-        RefusedJob: Slurm's own words; the folder is taken back, as nothing was started.
-        Failure: Slurm did not answer, and the job cannot be found either.
+        RefusedJob: Slurm's own words; the folder is taken back, as there is no job.
+        Failure: Slurm did not answer; where a job may exist all the same, the folder is kept and named.
+        Mistake: The output cannot be where it should.
     """
     text = script.render(job)
     slurm.test(text)
     folder = lay_out(job, text)
     try:
-        job_id = _submit_once(job, folder)
-    except RefusedJob:
+        job_id = slurm.submit(folder.script_path)
+    except (slurm.Ambiguous, KeyboardInterrupt) as silence:
+        job_id = _find_submitted(job, folder, silence)
+    except HpcdlError:
         shutil.rmtree(folder.path)
         raise
     _record_submission(folder, slurm_job_id=job_id)
     return folder
 
 
-def _submit_once(job: Job, folder: RunFolder) -> int:
-    """One sbatch. When its answer does not come, the job is looked for by its name before anything else."""
+def _find_submitted(job: Job, folder: RunFolder, silence: BaseException) -> int:
+    """The job whose submission was not answered, or was interrupted: looked for by its name, never sent again."""
+    name = script.job_name(job)
     try:
-        return slurm.submit(folder.script_path)
-    except slurm.Ambiguous as silence:
-        found = slurm.find_by_name(script.job_name(job))
-        if found is not None:
-            return found
+        found = slurm.find_by_name(name)
+    except slurm.Unreachable:
+        found = None
+    if found is None:
         raise Failure(
-            f"{silence.what} No job of that name is known to Slurm; the run is kept in {folder.path}.",
-            do=f"Look with `squeue --name {script.job_name(job)}` before you submit again.",
+            f"the submission was not answered ({silence or 'interrupted'}), and Slurm shows no job {name!r} yet.",
+            do=f"The run is kept in {folder.path}. Look with `squeue --name {name}` before you submit again.",
         ) from None
+    if isinstance(silence, KeyboardInterrupt):
+        _record_submission(folder, slurm_job_id=found)
+        raise silence
+    return found
 
 
 def _record_submission(folder: RunFolder, *, slurm_job_id: int | None = None, pid: int | None = None) -> None:
@@ -295,8 +323,8 @@ def look_patiently(folder: RunFolder, before: Standing) -> Standing:
     """Where a run stands; while Slurm does not answer, where it stood, with that said."""
     try:
         return look([folder])[folder.run_id]
-    except Failure as silence:
-        return replace(before, reason=f"Slurm does not answer: {silence.what}")
+    except Failure:
+        return replace(before, reason="Slurm does not answer; the job goes on")
 
 
 def cancel(folder: RunFolder) -> str:

@@ -14,6 +14,7 @@ from hpcdl.analysis.job import analyse_run
 from hpcdl.cli import screen
 from hpcdl.errors import Failure
 from hpcdl.records import Missing
+from hpcdl.report.wording import count
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -141,11 +142,11 @@ class Board:
             self._progress.console.print(f"job {standing.slurm_job_id or ''}: {words}", style="dim")
             self._said = words
 
-    def _show_launch(self, launch: LaunchResult, count: int) -> None:
+    def _show_launch(self, launch: LaunchResult, launches: int) -> None:
         index, plan = launch.plan.index, launch.plan
         if index not in self._tasks:
-            size = f"{plan.nodes} nodes" if plan.launcher == "srun" else f"{plan.world_size} ranks"
-            label = f"{index} of {count}  {plan.train.model}  {size}"
+            size = count(plan.nodes, "node") if plan.launcher == "srun" else count(plan.world_size, "rank")
+            label = f"{index} of {launches}  {plan.train.model}  {size}"
             self._tasks[index] = self._progress.add_task(label, facts="", total=None)
         progress = launch.progress
         self._progress.update(

@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hpcdl.analysis.ending import JobState
     from hpcdl.analysis.job import RunResult
     from hpcdl.store import RunFolder, Store
 
@@ -34,7 +35,7 @@ def _analyse(folder: RunFolder, *, with_steps: bool = True) -> RunResult:
     from hpcdl import jobs
     from hpcdl.analysis.job import analyse_run
 
-    standing = jobs.look([folder])[folder.run_id]
+    standing = jobs.look_patiently(folder, jobs.Standing(over=False, word="unknown"))
     return analyse_run(folder, standing.job_state, with_steps=with_steps)
 
 
@@ -46,11 +47,16 @@ def list_runs(
 ) -> None:
     """The runs of the store, newest last."""
     from hpcdl import jobs
-    from hpcdl.cli import screen
+    from hpcdl.cli import say, screen
+    from hpcdl.errors import Failure
     from hpcdl.report import listing
 
     folders = _store(store).runs()[-count:]
-    states = {run_id: standing.job_state for run_id, standing in jobs.look(folders).items()}
+    states: dict[str, JobState] = {}
+    try:
+        states = {run_id: standing.job_state for run_id, standing in jobs.look(folders).items()}
+    except Failure as silence:
+        say(silence)
     screen.show(listing.list_runs(folders, states), as_json=as_json)
 
 
@@ -62,7 +68,7 @@ def status(run: RunArgument = "last", *, store: StoreOption = None, as_json: Jso
     from hpcdl.report.standing import describe_standing
 
     folder = _store(store).find(run)
-    standing = jobs.look([folder])[folder.run_id]
+    standing = jobs.look_patiently(folder, jobs.Standing(over=False, word="unknown"))
     result = analyse_run(folder, standing.job_state)
     words = f"{standing.word} ({standing.reason})" if standing.reason else standing.word
     screen.show(describe_standing(result, words), as_json=as_json)

@@ -42,6 +42,7 @@ def submit(
     _default(said, "train.engine", "horovod")
     asked, place = _resolve(benchmark, said, store, site, _read_options(option))
     job = jobs.prepare_cluster_job(asked, place)
+    jobs.check_data(job)
     _show_plan(job)
     if dry_run:
         print(script.render(job), end="")
@@ -72,6 +73,7 @@ def run(
 
     asked, place = _resolve(benchmark, said, store, site, {})
     job = jobs.prepare_local_job(asked, place)
+    jobs.check_data(job)
     _show_plan(job)
     if dry_run:
         print(job.model_dump_json(indent=1))
@@ -106,7 +108,6 @@ def _resolve(
     loaded, loaded_from = sites.load(Path(site) if site else None)
     resolved, site_sources = settings.resolve_site(loaded, loaded_from, placed)
     root = Path(store).expanduser().absolute() if store else default_root(resolved.store)
-    jobs.check_data(asked_for)
     return jobs.Asked(asked_for, resolved, sources | site_sources), Store(root)
 
 
