@@ -150,7 +150,7 @@ def make_host(launch: Launch, rank: int, how: Recording) -> Host:
 
 
 def make_step(rank: int, step: int, *, warmup: bool = False, images: int = 256, step_s: float = 1.0) -> Step:
-    """A step whose phases are 5, 75, 15 and 5 % of it, and whose loss falls."""
+    """A step whose phases are 5, 70, 15 and 10 % of it, and whose loss falls."""
     return Step(
         rank=rank,
         step=step,
@@ -158,9 +158,9 @@ def make_step(rank: int, step: int, *, warmup: bool = False, images: int = 256, 
         images=images,
         begin_s=100.0 + step * step_s,
         input_s=0.05 * step_s,
-        compute_s=0.75 * step_s,
+        compute_s=0.70 * step_s,
         exchange_s=0.15 * step_s,
-        update_s=0.05 * step_s,
+        update_s=0.10 * step_s,
         loss=7.0 / (1 + step) + 0.01 * rank,
     )
 

@@ -32,8 +32,8 @@ def test_a_completed_launch(tmp_path):
     assert launch.statistics.median_s == pytest.approx(1024 / 2000)
     assert launch.statistics.p95_s == pytest.approx(1024 / 2000)
     shares = launch.statistics
-    assert (shares.input_share, shares.compute_share) == (pytest.approx(0.05), pytest.approx(0.75))
-    assert (shares.exchange_share, shares.update_share) == (pytest.approx(0.15), pytest.approx(0.05))
+    assert (shares.input_share, shares.compute_share) == (pytest.approx(0.05), pytest.approx(0.70))
+    assert (shares.exchange_share, shares.update_share) == (pytest.approx(0.15), pytest.approx(0.10))
     # Mean over the ranks 0 to 3, at the first step (of warm-up) and at the 22nd.
     assert launch.loss_first == pytest.approx(7.0 + 0.015)
     assert launch.loss_last == pytest.approx(7.0 / 22 + 0.015)
@@ -266,7 +266,7 @@ def test_step_statistics_are_over_all_ranks_and_leave_warm_up_to_the_caller():
     statistics = measure_steps(steps)
     assert statistics.median_s == pytest.approx(2.5)
     assert statistics.p95_s == pytest.approx(3.85)
-    assert statistics.compute_share == pytest.approx(0.75)
+    assert statistics.compute_share == pytest.approx(0.70)
 
 
 def test_loss_is_the_mean_over_ranks_in_the_order_of_steps():
