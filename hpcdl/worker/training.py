@@ -169,7 +169,7 @@ class Trainer:
         set_learning_rate(self._optimizer, self._learning_rate(step))
         with self._autocast():
             loss = functional.cross_entropy(self._parallel(batch.images), batch.labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._rank.engine.backward(loss)
         self._rank.engine.synchronize()
         clock.exchanged()
         self._optimizer.step()

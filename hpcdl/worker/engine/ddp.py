@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hpcdl.errors import Refused
 from hpcdl.worker.engine import rendezvous
+from hpcdl.worker.engine.texts import to_bytes, to_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +42,9 @@ class DDP:
             gradient_as_bucket_view=True,
         )
 
+    def backward(self, loss: torch.Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
     def synchronize(self) -> None:
         """DDP waits at the end of backward itself."""
 
@@ -51,17 +55,18 @@ class DDP:
             tensor.detach().copy_(flat)
 
     def gather(self, text: str) -> list[str]:
-        own = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).to(self._device)
-        sizes = [torch.zeros(1, dtype=torch.int64, device=self._device) for _ in range(self.world_size)]
-        dist.all_gather(sizes, torch.tensor([own.numel()], device=self._device))
-        longest = max(int(size) for size in sizes)
-        padded = torch.zeros(longest, dtype=torch.uint8, device=self._device)
+        own = to_bytes(text).to(self._device)
+        sizes = [int(size) for size in self._all_gather(torch.tensor([own.numel()], device=self._device))]
+        # all_gather wants tensors of one size; one byte more, because it wants some.
+        padded = torch.zeros(max(sizes) + 1, dtype=torch.uint8, device=self._device)
         padded[: own.numel()] = own
-        parts = [torch.empty_like(padded) for _ in range(self.world_size)]
-        dist.all_gather(parts, padded)
-        return [
-            bytes(part[: int(size)].cpu().numpy()).decode() for part, size in zip(parts, sizes, strict=True)
-        ]
+        parts = [part[:size] for part, size in zip(self._all_gather(padded), sizes, strict=True)]
+        return to_texts(torch.cat(parts).cpu(), sizes)
+
+    def _all_gather(self, own: torch.Tensor) -> list[torch.Tensor]:
+        parts = [torch.empty_like(own) for _ in range(self.world_size)]
+        dist.all_gather(parts, own)
+        return parts
 
     def sum(self, values: list[float]) -> list[float]:
         total = torch.tensor(values, dtype=torch.float64, device=self._device)

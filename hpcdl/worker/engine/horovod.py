@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from hpcdl.errors import Refused
 from hpcdl.worker.engine import rendezvous
+from hpcdl.worker.engine.texts import to_bytes, to_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from hpcdl.plan import Launch
     from hpcdl.store import LaunchFolder
     from hpcdl.worker.place import Place
+
+
+# How late the end of an exchange may be noticed. Shorter only costs wake-ups.
+POLL_S = 0.0002
 
 
 def is_installed() -> bool:
@@ -44,12 +50,14 @@ def contiguous_view(tensor: torch.Tensor) -> torch.Tensor:
 class Horovod:
     name = "horovod"
 
-    def __init__(self, hvd: Any, transport: str) -> None:
+    def __init__(self, hvd: Any, transport: str, rendezvous_server: Any) -> None:
         self.transport = transport
         self.rank: int = hvd.rank()
         self.world_size: int = hvd.size()
         self._hvd = hvd
         self._handles: list[int] = []
+        # It must live as long as ranks may still come to it.
+        self._rendezvous_server = rendezvous_server
 
     def attach(self, model: torch.nn.Module) -> torch.nn.Module:
         if self.world_size > 1:
@@ -62,14 +70,25 @@ class Horovod:
             if ready.grad is None:  # a hook of torch's own that ran before us may have taken it
                 raise RuntimeError(f"{name} has no gradient")
             gradient = contiguous_view(ready.grad)
-            self._handles.append(self._hvd.allreduce_async_(gradient, name=name, op=self._hvd.Average))
+            self._handles.append(self._hvd.allreduce_async_(gradient, name=name, op=self._hvd.Sum))
 
         parameter.register_post_accumulate_grad_hook(exchange)
 
+    def backward(self, loss: torch.Tensor) -> None:
+        # The mean of N gradients is the sum of their Nths. Scaling the loss does that for nothing, where
+        # Horovod's own averaging is one more pass over all gradients.
+        loss.backward(torch.full_like(loss, 1.0 / self.world_size))  # type: ignore[no-untyped-call]
+
     def synchronize(self) -> None:
         for handle in self._handles:
-            self._hvd.synchronize(handle)
+            self._wait(handle)
         self._handles.clear()
+
+    def _wait(self, handle: int) -> None:
+        """Horovod's own wait spins, and eats the core that its exchange needs to go on."""
+        while not self._hvd.poll(handle):
+            time.sleep(POLL_S)
+        self._hvd.synchronize(handle)
 
     def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
         handles = [
@@ -77,17 +96,12 @@ class Horovod:
             for index, tensor in enumerate(tensors)
         ]
         for handle in handles:
-            self._hvd.synchronize(handle)
+            self._wait(handle)
 
     def gather(self, text: str) -> list[str]:
-        own = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+        own = to_bytes(text)
         sizes = self._hvd.allgather(torch.tensor([own.numel()]), name="gather.sizes").tolist()
-        joined = bytes(self._hvd.allgather(own, name="gather.texts").numpy())
-        parts: list[str] = []
-        for size in sizes:
-            parts.append(joined[:size].decode())
-            joined = joined[size:]
-        return parts
+        return to_texts(self._hvd.allgather(own, name="gather.texts"), sizes)
 
     def sum(self, values: list[float]) -> list[float]:
         total = torch.tensor(values, dtype=torch.float64)
@@ -113,14 +127,19 @@ def start(launch: Launch, place: Place, folder: LaunchFolder, device: torch.devi
     import horovod.torch as hvd
 
     transport = _choose_transport(hvd, launch, device)
-    controller = "gloo" if transport == "gloo" or not _starts_mpi(launch) else "mpi"
+    controller = _choose_controller(launch, transport)
     _set_environment(launch, transport, controller)
     server = _meet(launch, place, folder) if controller == "gloo" else None
     hvd.init()
-    engine = Horovod(hvd, transport)
-    # The rendezvous must live as long as the ranks may still come to it.
-    engine.rendezvous = server  # type: ignore[attr-defined]
-    return engine
+    return Horovod(hvd, transport, server)
+
+
+def _choose_controller(launch: Launch, transport: str) -> str:
+    """Who tells the ranks which gradients are ready everywhere: NCCL cannot, so the launcher decides there.
+
+    MPI that was asked for is MPI, even where nothing starts it: the preflight then finds worlds of one.
+    """
+    return "mpi" if transport == "mpi" or (transport == "nccl" and _starts_mpi(launch)) else "gloo"
 
 
 def _starts_mpi(launch: Launch) -> bool:
@@ -174,18 +193,17 @@ def _meet(launch: Launch, place: Place, folder: LaunchFolder) -> Any:
         server, port = _serve(launch)
         rendezvous.announce(folder, place, rendezvous.Meeting(address, port))
     meeting = rendezvous.await_meeting(folder, place)
-    node, local = divmod(place.rank, launch.tasks_per_node)
     os.environ.update(
         HOROVOD_GLOO_RENDEZVOUS_ADDR=meeting.address,
         HOROVOD_GLOO_RENDEZVOUS_PORT=str(meeting.port),
         HOROVOD_GLOO_IFACE=rendezvous.interface_of(address),
         HOROVOD_RANK=str(place.rank),
         HOROVOD_SIZE=str(place.world_size),
-        HOROVOD_LOCAL_RANK=str(local),
+        HOROVOD_LOCAL_RANK=str(place.local_rank),
         HOROVOD_LOCAL_SIZE=str(launch.tasks_per_node),
-        HOROVOD_CROSS_RANK=str(node),
+        HOROVOD_CROSS_RANK=str(place.node),
         HOROVOD_CROSS_SIZE=str(launch.nodes),
-        HOROVOD_HOSTNAME=_node_name(node),
+        HOROVOD_HOSTNAME=_node_name(place.node),
     )
     return server
 

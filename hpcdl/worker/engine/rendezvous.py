@@ -31,7 +31,7 @@ class Meeting:
 
 
 def own_address(launch: Launch) -> str:
-    """This host's address for its peers: of the site's network interface, else of its host name.
+    """The address of this host for its peers: of the site's network interface, else of its host name.
 
     Raises:
         Refused: The interface does not exist, or the name leads to loopback while other hosts must reach it.

@@ -25,6 +25,9 @@ class Single:
     def attach(self, model: torch.nn.Module) -> torch.nn.Module:
         return model
 
+    def backward(self, loss: torch.Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
     def synchronize(self) -> None:
         pass
 
