@@ -36,6 +36,13 @@ def look_for_nvml() -> Condition:
         )
     finally:
         pynvml.nvmlShutdown()
+    if not names:
+        return Condition(
+            name=name,
+            value=f"driver {version}, no GPU",
+            ok=False,
+            do="see nvidia-smi; inside a job, ask Slurm for GPUs",
+        )
     return Condition(
         name=name, value=f"driver {version}, {len(names)} GPUs: {', '.join(sorted(set(names)))}", ok=True
     )
@@ -46,11 +53,13 @@ def _text(value: str | bytes) -> str:
 
 
 def look_for_rapl(root: Path = POWERCAP) -> Condition:
-    """The CPU's energy counters through powercap: packages only, since their parts are inside them."""
+    """The CPU's energy counters through powercap: packages only.
+
+    Their parts (core, dram) are inside them, and the platform (psys) would count them twice.
+    """
     name = "CPU power"
-    packages = [
-        path.parent for path in sorted(root.glob("intel-rapl:*/name")) if path.parent.name.count(":") == 1
-    ]
+    names = sorted(root.glob("intel-rapl:*/name"))
+    packages = [path.parent for path in names if path.read_text().startswith("package")]
     if not packages:
         return Condition(
             name=name,

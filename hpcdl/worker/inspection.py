@@ -19,7 +19,7 @@ def look_for_torch() -> Condition:
     """torch, and the GPUs that it can use."""
     try:
         import torch
-    except ImportError as problem:
+    except (ImportError, OSError) as problem:
         return _absent("torch", problem, "pip install 'hpcdl[worker]'")
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return Condition(name="torch", value=f"{torch.__version__}, {gpus or 'no'} GPUs", ok=True)
@@ -30,7 +30,7 @@ def look_for_horovod() -> Condition:
     try:
         import horovod
         import horovod.torch as hvd
-    except ImportError as problem:
+    except (ImportError, OSError) as problem:
         return _absent("Horovod", problem, "build it with `make horovod`; until then use --engine ddp")
     built = [
         name
@@ -60,14 +60,14 @@ def look_for_dali() -> Condition:
     """DALI, and whether its operators run on the CPU alone or on GPUs too."""
     try:
         from nvidia import dali
-    except ImportError as problem:
+    except (ImportError, OSError) as problem:
         return _absent(
             "DALI", problem, "pip install nvidia-dali-cuda130 (or -cuda120); until then, synthetic data"
         )
     return Condition(name="DALI", value=str(dali.__version__), ok=True)
 
 
-def _absent(name: str, problem: ImportError, do: str) -> Condition:
+def _absent(name: str, problem: ImportError | OSError, do: str) -> Condition:
     missing = isinstance(problem, ModuleNotFoundError) and (problem.name or "").split(".")[0].lower() in {
         name.lower(),
         "nvidia",
@@ -77,20 +77,28 @@ def _absent(name: str, problem: ImportError, do: str) -> Condition:
     )
 
 
-LOOKS: tuple[Callable[[], Condition], ...] = (
-    look_for_torch,
-    look_for_horovod,
-    look_for_mpi,
-    look_for_dali,
-    look_for_nvml,
-    look_for_rapl,
-)
+LOOKS: dict[str, Callable[[], Condition]] = {
+    "torch": look_for_torch,
+    "Horovod": look_for_horovod,
+    "MPI": look_for_mpi,
+    "DALI": look_for_dali,
+    "NVML": look_for_nvml,
+    "CPU power": look_for_rapl,
+}
 
 
 def main() -> None:
     """Print one condition a line, as each is found."""
-    for look in LOOKS:
-        print(look().model_dump_json(), flush=True)
+    for name in LOOKS:
+        print(_look(name).model_dump_json(), flush=True)
+
+
+def _look(name: str) -> Condition:
+    try:
+        return LOOKS[name]()
+    except Exception as problem:  # noqa: BLE001 (whatever is out of order here, the other looks go on)
+        reason = f"{type(problem).__name__}: {problem}"
+        return Condition(name=name, value=f"could not look: {reason}", ok=False, do="see to that first")
 
 
 if __name__ == "__main__":
