@@ -17,7 +17,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(DEMO_READY)  ## train LeNet on real digits here, two ranks, and print the report
-	@$(BIN)/hpcdl run lenet-digits --ranks 2 $(ARGS)
+	@$(BIN)/hpcdl run lenet-digits --ranks 2 --device cpu $(ARGS)
 
 setup: packages $(DEV_READY)  ## everything for tests: packages (as root), Python, Horovod
 	@$(BIN)/python tools/install-horovod --if-possible

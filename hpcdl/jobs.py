@@ -56,40 +56,46 @@ def prepare_cluster_job(asked: Asked, store: Store, *, attempt: int = 1) -> Job:
     Raises:
         Mistake: What was asked does not fit the nodes, or its walltime is none.
     """
-    site, sources = _ask_slurm(asked)
-    cores = site.node.cores
-    if cores is None:
-        cores = os.cpu_count() or 1
-        sources["node.cores"] = "this machine (no site file, no sinfo)"
-        site = site.model_copy(update={"node": site.node.model_copy(update={"cores": cores})})
-    sizes = cluster_sizes(asked.benchmark, site, cores=cores)
-    return _make_job(Asked(asked.benchmark, site, sources), store, sizes, "srun", attempt=attempt)
+    site, sources = asked.site, dict(asked.sources)
+    facts = slurm.node_facts(site.slurm.partition) if slurm.is_here() else None
+    if facts is not None:
+        site = _fill_in(site, sources, {"cores": facts.cores, "gpus": facts.gpus}, "sinfo")
+    here = {"cores": os.cpu_count() or 1}
+    site = _fill_in(site, sources, here, "this machine (no site file, no sinfo)")
+    sizes = cluster_sizes(asked.benchmark, site, cores=site.node.cores or 1)
+    limit_s = facts.max_walltime_s if facts else None
+    filled = Asked(asked.benchmark, site, sources)
+    return _make_job(filled, store, sizes, "srun", attempt=attempt, limit_s=limit_s)
 
 
 def prepare_local_job(asked: Asked, store: Store) -> Job:
-    """The same job for this machine."""
-    cores = len(os.sched_getaffinity(0))
-    sizes = local_sizes(asked.benchmark, asked.site, cores=cores)
+    """The same job for this machine.
+
+    Raises:
+        Mistake: More ranks than GPUs, where GPUs are to be used; or MPI is asked for and is not here.
+    """
+    sources = dict(asked.sources)
+    site = _fill_in(asked.site, sources, {"gpus": local.count_gpus()}, "this machine")
+    sizes = local_sizes(asked.benchmark, site, cores=len(os.sched_getaffinity(0)))
     launcher = local.choose_launcher(asked.benchmark.train.transport)
-    return _make_job(asked, store, sizes, launcher, attempt=1)
+    return _make_job(Asked(asked.benchmark, site, sources), store, sizes, launcher, attempt=1)
 
 
-def _ask_slurm(asked: Asked) -> tuple[Site, Sources]:
-    """The site with its nodes' cores and GPUs filled in from sinfo, where nobody named them."""
-    site, sources = asked.site, dict(asked.sources)
-    if (site.node.cores is not None and site.node.gpus is not None) or not slurm.is_here():
-        return site, sources
-    facts = slurm.node_facts(site.slurm.partition)
-    if facts is None:
-        return site, sources
-    found = {"cores": facts.cores, "gpus": facts.gpus}
+def _fill_in(site: Site, sources: Sources, found: Mapping[str, int], source: str) -> Site:
+    """The site with its nodes' facts where nobody named them; `sources` learns where they came from."""
     missing = {name: value for name, value in found.items() if getattr(site.node, name) is None}
-    sources |= {f"node.{name}": "sinfo" for name in missing}
-    return site.model_copy(update={"node": site.node.model_copy(update=missing)}), sources
+    sources |= {f"node.{name}": source for name in missing}
+    return site.model_copy(update={"node": site.node.model_copy(update=missing)})
 
 
 def _make_job(
-    asked: Asked, store: Store, sizes: tuple[Size, ...], launcher: Launcher, *, attempt: int
+    asked: Asked,
+    store: Store,
+    sizes: tuple[Size, ...],
+    launcher: Launcher,
+    *,
+    attempt: int,
+    limit_s: int | None = None,
 ) -> Job:
     benchmark, site, sources = asked.benchmark, asked.site, dict(asked.sources)
     launches = make_launches(benchmark, site, sizes, launcher=launcher)
@@ -103,7 +109,7 @@ def _make_job(
         name=benchmark.name,
         executor="slurm" if launcher == "srun" else "local",
         nodes=max(launch.nodes for launch in launches),
-        walltime_s=_choose_walltime(site, benchmark, launches, store, sources),
+        walltime_s=_choose_walltime(asked, launches, store, sources, limit_s),
         run_dir=str(store.root / run_id),
         python=_choose_python(site),
         benchmark=benchmark,
@@ -122,14 +128,18 @@ def _choose_python(site: Site) -> str:
 
 
 def _choose_walltime(
-    site: Site, benchmark: Benchmark, launches: tuple[Launch, ...], store: Store, sources: Sources
+    asked: Asked, launches: tuple[Launch, ...], store: Store, sources: Sources, limit_s: int | None
 ) -> int:
-    if site.slurm.walltime is not None:
-        return parse_walltime_s(site.slurm.walltime)
-    seen_s = last_seen_step_s(store, benchmark.benchmark_id)
+    if asked.site.slurm.walltime is not None:
+        return parse_walltime_s(asked.site.slurm.walltime)
+    seen_s = last_seen_step_s(store, asked.benchmark.benchmark_id)
+    estimate_s = estimate_walltime_s(launches, seen_step_s=seen_s)
     basis = f"last seen {seen_s:.3g} s a step" if seen_s else "assumed speed"
     sources["slurm.walltime"] = f"estimated: {len(launches)} launches, {basis}, x1.5"
-    return estimate_walltime_s(launches, seen_step_s=seen_s)
+    if limit_s is not None and estimate_s > limit_s:
+        sources["slurm.walltime"] = f"the partition's limit; {sources['slurm.walltime']} would be longer"
+        return limit_s
+    return estimate_s
 
 
 def last_seen_step_s(store: Store, benchmark_id: str) -> float | None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcdl.errors import Mistake
@@ -15,7 +16,6 @@ from hpcdl.store import LaunchFolder
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
-    from pathlib import Path
 
     from hpcdl.plan import Job, Launch, Launcher
     from hpcdl.spec import Transport
@@ -26,7 +26,7 @@ PATIENCE_S = 10.0
 
 
 def choose_launcher(transport: Transport) -> Launcher:
-    """mpirun only where MPI is asked for by name: Gloo and torch need no launcher, and no spinning waits.
+    """The launcher is mpirun only where MPI is asked for by name: Gloo and torch need none.
 
     Raises:
         Mistake: MPI is asked for and mpirun is not on PATH.
@@ -39,6 +39,11 @@ def choose_launcher(transport: Transport) -> Launcher:
             do="Install Open MPI (`apt-get install openmpi-bin`), or use --transport gloo.",
         )
     return "mpirun"
+
+
+def count_gpus(devices: Path = Path("/dev")) -> int:
+    """NVIDIA GPUs of this machine, by their device files: asking the driver would mean importing its library."""
+    return sum(1 for path in devices.glob("nvidia[0-9]*") if path.name.removeprefix("nvidia").isdigit())
 
 
 def run_job(job: Job, run_dir: Path, stop: threading.Event) -> None:

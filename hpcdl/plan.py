@@ -138,10 +138,18 @@ def local_sizes(benchmark: Benchmark, site: Site, *, cores: int) -> tuple[Size, 
     """The same on one machine: every task of every node becomes a rank beside the others.
 
     All launches give a rank the same number of cores, so that the small ones are a fair base for the large.
+
+    Raises:
+        Mistake: More ranks than GPUs, where there are GPUs to be used.
     """
     each = benchmark.launches.tasks_per_node or 1
     ranks = [nodes * each for nodes in benchmark.launches.nodes]
     gpus = 0 if benchmark.train.device == "cpu" else site.node.gpus or 0
+    if gpus and max(ranks) > gpus:
+        raise Mistake(
+            f"{max(ranks)} ranks cannot have a GPU each: there are {gpus} here.",
+            do="Use fewer --ranks, or train with --device cpu.",
+        )
     share = max(1, cores // max(ranks))
     return tuple(
         Size(nodes=1, tasks_per_node=count, cpus_per_task=share, gpus_per_node=gpus) for count in ranks

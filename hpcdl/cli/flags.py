@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable  # noqa: TC003 (Typer reads the annotations)
 from dataclasses import dataclass
 from typing import Annotated, Any, Optional
 

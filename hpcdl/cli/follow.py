@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -120,7 +120,7 @@ class Board:
         self._tasks: dict[int, TaskID] = {}
         self._said = ""
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 

@@ -136,11 +136,12 @@ class _Marks:
     def mark(self, name: str) -> None:
         # Recording an event again moves it: so the last gradient of a step is the one that counts.
         if name not in self.events:
-            self.events[name] = torch.cuda.Event(enable_timing=True)
+            self.events[name] = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         self.events[name].record()
 
     def between_s(self, first: str, second: str) -> float:
-        return max(0.0, self.events[first].elapsed_time(self.events[second]) / 1000.0)
+        milliseconds = float(self.events[first].elapsed_time(self.events[second]))
+        return max(0.0, milliseconds / 1000.0)
 
 
 class CudaClock:
@@ -179,7 +180,7 @@ class CudaClock:
             marks = self._open[0]
             if wait:
                 marks.events["end"].synchronize()
-            elif not marks.events["end"].query():
+            elif not marks.events["end"].query():  # type: ignore[no-untyped-call]
                 return
             self._open.popleft()
             yield self._read(marks)

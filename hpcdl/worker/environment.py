@@ -41,7 +41,7 @@ SLURM_FACTS = (
 
 
 def read_host(place: Place, device: torch.device) -> Host:
-    """This rank's machine; call it after threads and affinity are set."""
+    """The machine of this rank; call it after threads and affinity are set."""
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
     return Host(
