@@ -6,10 +6,11 @@ brings its job along, and lays out the folder itself.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
-from hpcdl.errors import Failure, HpcdlError
+from hpcdl.errors import Failure, HpcdlError, Mistake
 from hpcdl.frozen import parse
 from hpcdl.plan import Job
 from hpcdl.store import RunFolder, lay_out
@@ -45,10 +46,16 @@ def main() -> None:
 
 
 def parse_job(text: str) -> Job:
-    """The job in a script's own words."""
-    import json
+    """The job in a script's own words.
 
-    return parse(Job, json.loads(text), where="the job in the batch script")
+    Raises:
+        Mistake: It is no JSON, or no job: somebody has edited the script.
+    """
+    where = "the job in the batch script"
+    try:
+        return parse(Job, json.loads(text), where=where)
+    except json.JSONDecodeError as problem:
+        raise Mistake(f"{where}: this is not JSON: {problem}.") from None
 
 
 if __name__ == "__main__":

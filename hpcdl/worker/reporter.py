@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from hpcdl.frozen import Frozen
 from hpcdl.records import Environment, Step, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+def _make_printable(text: str) -> str:
+    # The name of a file that is no UTF-8 comes with halves of surrogate pairs, which no JSON can hold.
+    return text.encode(errors="backslashreplace").decode()
 
 
 class Stepped(Frozen):
@@ -41,7 +46,7 @@ class Ended(Frozen):
 
     kind: Literal["ended"] = "ended"
     outcome: Literal["completed", "refused", "failed"]
-    reason: str = ""
+    reason: Annotated[str, AfterValidator(_make_printable)] = ""
 
 
 Message = Stepped | Prepared | Verified | Measured | Ended
