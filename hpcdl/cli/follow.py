@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn, Self
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hpcdl import jobs, report, slurm
 from hpcdl.analysis.job import analyse_run
@@ -112,7 +112,7 @@ class Board:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
-            TaskProgressColumn(show_speed=False),
+            MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),
             TimeElapsedColumn(),
             console=screen.talk,

@@ -51,7 +51,8 @@ def submit(
         print(slurm.test(script.render(job)))
         return
     folder = _with_source(job, jobs.submit)
-    _announce(job, folder, as_json=as_json)
+    if not (wait and as_json):  # then the report is the one document on stdout
+        _announce(job, folder, as_json=as_json)
     if wait:
         from hpcdl.cli import follow
 

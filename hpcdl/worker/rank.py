@@ -57,8 +57,12 @@ def _train(path: Path, reporter: Reporter, beacon: Beacon) -> tuple[Ended, int]:
 
 
 def _die_with_supervisor() -> None:
-    """A rank whose supervisor was killed dies too; Ctrl-C is the supervisor's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A rank whose supervisor was killed dies too. Polite signals are the supervisor's business.
+
+    Slurm sends them to every process of a step: a rank that died of one by itself would look like the culprit.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 FLUSH_S = 2.0
 LOOK_S = 0.2
-# After SIGABRT the stacks are written; after SIGTERM there is nothing to wait for but the kernel.
+# After SIGABRT the stacks are written; after SIGKILL there is nothing to wait for but the kernel.
 GRACE_S = 2.0
 EXIT_HUNG = 124
 
@@ -149,7 +149,8 @@ class Supervisor:
         if self._hung:
             self._signal(child, signal.SIGABRT)
         elif self._told is not None:
-            self._signal(child, signal.SIGTERM)
+            # All that it had to say is in the pipe.
+            self._signal(child, signal.SIGKILL)
         try:
             child.wait(timeout=GRACE_S if self._hung or self._told else self._launch.progress_timeout_s)
         except subprocess.TimeoutExpired:
