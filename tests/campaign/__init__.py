@@ -1,0 +1,1 @@
+"""What needs counting: drills that are repeated, and how often each held. `make campaign`."""

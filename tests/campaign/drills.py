@@ -1,0 +1,40 @@
+"""The drills by name: what is counted."""
+
+from __future__ import annotations
+
+from tests.campaign import on_cluster, on_this_machine
+from tests.campaign.drill import Drill
+
+DRILLS: dict[str, Drill] = {
+    "cluster-kill": Drill(
+        claim="One rank of four on the cluster is killed by SIGKILL: all ranks end within 75 s, the report names "
+        "the rank and its host, and the steps are kept, marked partial.",
+        timed="from the kill until Slurm has nothing left of the job",
+        trials=10,
+        attempt=on_cluster.kill_one_rank,
+        missing=on_cluster.missing,
+    ),
+    "local-kill": Drill(
+        claim="One rank of two of a local run is killed by SIGKILL: the command leaves with 1, the report names "
+        "the rank, and the steps are kept, marked partial.",
+        timed="from the kill until the command has left",
+        trials=10,
+        attempt=on_this_machine.kill_one_rank,
+        missing=on_this_machine.missing,
+    ),
+    "local-interrupt": Drill(
+        claim="Ctrl-C at a random moment of a local run: the command leaves with 130 and without a traceback, and "
+        "10 s later no process of the run is left.",
+        timed="from Ctrl-C until command and ranks have left",
+        trials=10,
+        attempt=on_this_machine.interrupt,
+        missing=on_this_machine.missing,
+    ),
+    "local-healthy": Drill(
+        claim="A healthy local run is reported as completed (what fails here is a false alarm).",
+        timed="of the whole command",
+        trials=20,
+        attempt=on_this_machine.stay_healthy,
+        missing=on_this_machine.missing,
+    ),
+}

@@ -1,0 +1,84 @@
+"""Drills on the Slurm cluster of tests/cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from tests.campaign.drill import Seen, Setting, pick
+from tests.campaign.tree import Visitor, check_failure_report, check_records
+from tests.cluster import layout, slurm_cluster
+from tests.cluster.commands import is_over, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpcdl.store import RunFolder
+
+ENDLESS = ["--nodes", "4", "--model", "lenet", "--batch", "16", "--steps", "100000", "--warmup", "1"]
+ENGINES = {
+    "horovod-mpi": ["--engine", "horovod", "--transport", "mpi"],
+    "horovod-gloo": ["--engine", "horovod", "--transport", "gloo"],
+    "ddp": ["--engine", "ddp"],
+}
+BOUND_S = 75.0
+# Other jobs on the cluster are waited for, so that the drill has its nodes to itself.
+QUEUE_S = 3600.0
+
+
+def missing() -> str:
+    """Why there is no cluster here; empty where there is one, or one can be brought up."""
+    return slurm_cluster.missing()
+
+
+def kill_one_rank(setting: Setting) -> Seen:
+    """SIGKILL one rank of four at a random step; see that all of it is found again in the records."""
+    variant, flags = pick(ENGINES, setting.number)
+    slurm_cluster.up()
+    home = layout.SHARED / "campaign" / f"{setting.drill}-{setting.number}-{os.getpid()}"
+    home.mkdir(parents=True)
+    person = Visitor.visit(home, on_cluster=True, said=slurm_cluster.environment())
+    until(_nodes_are_free, "free nodes", timeout_s=QUEUE_S)
+    run = person.submit(*ENDLESS, *flags, "--time", "20")
+    with _cancelled_at_last(run):
+        rank, node, elapsed_s = _kill_when_it_trains(run, setting)
+    check_failure_report(person.report(run), culprit=f"rank {rank} ({node})")
+    check_records(run, 4)
+    shutil.rmtree(home, ignore_errors=True)
+    return Seen(variant, elapsed_s, f"rank {rank} on {node}")
+
+
+def _kill_when_it_trains(run: RunFolder, setting: Setting) -> tuple[int, str, float]:
+    chance = setting.chance
+    [launch] = run.launches()
+    until(lambda: len({step.rank for step in launch.steps()}) == 4, "steps of all ranks", timeout_s=300)
+    time.sleep(chance.uniform(0.0, 3.0))
+    environment = launch.environment()
+    assert environment is not None, "no environment record"
+    victim = chance.choice(environment.hosts)
+    os.kill(victim.pid, signal.SIGKILL)
+    killed_s = time.monotonic()
+    until(
+        lambda: is_over(run), f"the end of all ranks after rank {victim.rank} was killed", timeout_s=BOUND_S
+    )
+    return victim.rank, victim.host, time.monotonic() - killed_s
+
+
+def _nodes_are_free() -> bool:
+    argv = ["sinfo", "--noheader", "--Node", "--format=%T"]
+    states = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    return bool(states) and set(states) == {"idle"}
+
+
+@contextlib.contextmanager
+def _cancelled_at_last(run: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if not is_over(run):
+            subprocess.run(["scancel", str(run.submission().slurm_job_id)], check=False)  # type: ignore[union-attr]
