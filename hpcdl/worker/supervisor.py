@@ -177,7 +177,7 @@ class Supervisor:
             local_rank=self._place.local_rank,
             outcome=outcome,
             exit_code=code,
-            signal=-returncode if returncode < 0 else None,
+            signal=-returncode if outcome == "killed" else None,
             last_step=step,
             phase=phase,
             reason=reason,
