@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis import steps as step_numbers
@@ -139,15 +139,13 @@ def analyse_launch(
 
 def _read(folder: LaunchFolder, *, with_steps: bool) -> _Records:
     torn: list[Torn] = []
-    records = _Records(
+    return _Records(
         environment=folder.environment(torn),
         summary=folder.summary(torn),
         exits=folder.exits(torn),
         steps=folder.steps(torn) if with_steps else None,
         torn=torn,
     )
-    # What is not there yet is not torn.
-    return replace(records, torn=[record for record in torn if record.path.exists()])
 
 
 def _has_begun(folder: LaunchFolder) -> bool:
