@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hpcdl import jobs, report, slurm
+from hpcdl.analysis.ending import JobState
 from hpcdl.analysis.job import analyse_run
 from hpcdl.cli import screen
 from hpcdl.errors import Failure
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from hpcdl.store import RunFolder
 
 TICK_S = 0.5
+# Ranks that have not written how they ended may still do so.
+UNDER_WAY = JobState(over=False)
 # After the job has ended, the nodes' last writes may still be on their way through the file system.
 SETTLE_S = 90.0
 
@@ -38,7 +41,7 @@ def follow_local(running: LocalRun, *, as_json: bool) -> NoReturn:
     try:
         with Board() as board:
             while not running.is_over():
-                board.show(analyse_run(running.folder))
+                board.show(analyse_run(running.folder, UNDER_WAY))
                 time.sleep(TICK_S)
     except KeyboardInterrupt:
         interrupted = True
@@ -76,7 +79,7 @@ def _watch(folder: RunFolder, board: Board) -> Standing:
         if time.monotonic() - asked_s >= pause_s:
             standing = jobs.look_patiently(folder, standing)
             asked_s, pause_s = time.monotonic(), next(pauses)
-        board.show(analyse_run(folder), standing)
+        board.show(analyse_run(folder, standing.job_state), standing)
         time.sleep(TICK_S)
     _settle(folder, standing)
     return standing
@@ -87,7 +90,7 @@ def _settle(folder: RunFolder, standing: Standing) -> None:
     if not standing.well:
         return
     deadline = time.monotonic() + SETTLE_S
-    while time.monotonic() < deadline and not analyse_run(folder, with_steps=False).completed:
+    while time.monotonic() < deadline and not analyse_run(folder, UNDER_WAY, with_steps=False).completed:
         time.sleep(TICK_S)
 
 
