@@ -172,7 +172,7 @@ def _draw_cell(cell: Cell, text: str) -> Text:
 
 def _draw_list(table: Table) -> RenderableType:
     grid = _start_list()
-    cells = {table.columns[index].title: table.rows[0][index] for index in table.visible}
+    cells = {table.columns[index].upright_title: table.rows[0][index] for index in table.visible}
     for title, text in write_list(table):
         cell = cells[title]
         if isinstance(cell, Shares) and find_missing(cell) is None:

@@ -57,7 +57,8 @@ Cell = str | int | Quantity | Span | Shares | Curve | None
 class Column:
     """A column. The terminal leaves out the highest `rank` first where there is no room; 0 always stays.
 
-    `hidden` columns are for programs: only JSON has them.
+    `hidden` columns are for programs: only JSON has them. `listed` is the title where rows stand upright and
+    a value carries its unit.
     """
 
     key: str
@@ -65,6 +66,11 @@ class Column:
     rank: int = 0
     left: bool = False
     hidden: bool = False
+    listed: str = ""
+
+    @property
+    def upright_title(self) -> str:
+        return self.listed or self.title
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def write_list(table: Table) -> list[tuple[str, str]]:
     row = table.rows[0]
     pairs = [(table.columns[index], row[index]) for index in table.visible]
     return [
-        (column.title, format_cell(cell, with_unit=True))
+        (column.upright_title, format_cell(cell, with_unit=True))
         for column, cell in pairs
         if cell is not None and cell != ""
     ]
