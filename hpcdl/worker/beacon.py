@@ -6,7 +6,18 @@ import mmap
 import os
 import struct
 
-PHASES = ("start", "rendezvous", "preflight", "data", "input", "compute", "exchange", "update", "validate", "end")
+PHASES = (
+    "start",
+    "rendezvous",
+    "preflight",
+    "data",
+    "input",
+    "compute",
+    "exchange",
+    "update",
+    "validate",
+    "end",
+)
 _LAYOUT = struct.Struct("<qq")
 
 
