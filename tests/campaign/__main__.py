@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ talk = Console(stderr=True, highlight=False)
 
 
 def main() -> int:
+    # A shell starts what runs in its background deaf to Ctrl-C, and then so would be what is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asked = _parse()
     names = asked.only or list(DRILLS)
     notebook = Notebook(asked.state / "trials.jsonl")
