@@ -253,6 +253,8 @@ class LocalRun:
         _record_submission(self.folder, pid=os.getpid())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=local.run_job, args=(job, self.folder.path, self._stop))
+
+    def start(self) -> None:
         self._thread.start()
 
     def is_over(self) -> bool:

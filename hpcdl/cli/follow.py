@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TICK_S = 0.5
 # Ranks that have not written how they ended may still do so.
 UNDER_WAY = JobState(over=False)
+# Once all launches have ended, so will the job: how often Slurm is asked then.
+SOON_S = 2.0
 # After the job has ended, the nodes' last writes may still be on their way through the file system.
 SETTLE_S = 90.0
 
@@ -40,9 +42,10 @@ def follow_local(running: LocalRun, *, as_json: bool) -> NoReturn:
     interrupted = False
     try:
         with Board() as board:
+            running.start()
             while not running.is_over():
                 board.show(analyse_run(running.folder, UNDER_WAY))
-                time.sleep(TICK_S)
+                board.rest()
     except KeyboardInterrupt:
         interrupted = True
     # Whatever happens from here on, no rank is left behind.
@@ -79,8 +82,11 @@ def _watch(folder: RunFolder, board: Board) -> Standing:
         if time.monotonic() - asked_s >= pause_s:
             standing = jobs.look_patiently(folder, standing)
             asked_s, pause_s = time.monotonic(), next(pauses)
-        board.show(analyse_run(folder, standing.job_state), standing)
-        time.sleep(TICK_S)
+        result = analyse_run(folder, standing.job_state)
+        board.show(result, standing)
+        board.rest()
+        if result.state not in {"planned", "running"}:
+            pause_s = min(pause_s, SOON_S)
     _settle(folder, standing)
     return standing
 
@@ -122,6 +128,7 @@ class Board:
         )
         self._tasks: dict[int, TaskID] = {}
         self._said = ""
+        self._rested_s = time.monotonic()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -136,6 +143,12 @@ class Board:
         for launch in result.launches:
             if launch.state != "planned":
                 self._show_launch(launch, len(result.launches))
+
+    def rest(self) -> None:
+        """Until the next look: the longer a look takes, the fewer of them, so that watching stays light."""
+        spent_s = time.monotonic() - self._rested_s
+        time.sleep(max(TICK_S, 4 * spent_s))
+        self._rested_s = time.monotonic()
 
     def _say_standing(self, standing: Standing | None) -> None:
         if standing is None:
