@@ -13,9 +13,10 @@ INTERRUPTED = 130
 
 def main() -> NoReturn:
     """Run the command line; the exit code is 0, 1 for a failure, 2 for a mistake, 130 after Ctrl-C."""
-    from hpcdl.cli.app import app
-
     try:
+        # In here, since Ctrl-C may come while it is imported.
+        from hpcdl.cli.app import app
+
         code = app(standalone_mode=False, prog_name="hpcdl")
     except HpcdlError as problem:
         say(problem)
