@@ -41,7 +41,7 @@ class Visitor(Person):
 def read_code() -> str:
     """The commit of this checkout, with a mark where it has changes that are not committed."""
     commit = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "hpcdl", "jobscripts", "benchmarks")
+    changed = _git("status", "--porcelain", "--", "hpcdl", "jobscripts", "benchmarks")
     return f"{commit}, changed" if changed else commit
 
 
