@@ -37,8 +37,11 @@ SETTLE_S = 90.0
 
 
 def follow_local(running: LocalRun, *, as_json: bool) -> NoReturn:
-    """Show the run until it ends. Ctrl-C or SIGTERM ends its ranks, keeps the records, and marks the run."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Show the run until it ends. Ctrl-C, SIGTERM or a closed terminal ends its ranks, and marks the run."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Under nohup, SIGHUP is ignored on purpose.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     interrupted = False
     try:
         with Board() as board:
@@ -50,7 +53,8 @@ def follow_local(running: LocalRun, *, as_json: bool) -> NoReturn:
         interrupted = True
     # Whatever happens from here on, no rank is left behind.
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         if not running.is_over():
             screen.talk.print("ending the ranks; what was measured is kept")
             running.stop()

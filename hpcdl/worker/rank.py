@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import os
+import select
 import signal
 import sys
 import traceback
@@ -27,9 +28,10 @@ def main() -> None:
     A collective in the teardown of a failing rank waits for ranks that will never come; so only success
     closes the engine, and everything else ends in os._exit.
     """
-    _die_with_supervisor()
+    pipe = int(os.environ.pop(PIPE))
+    _die_with_supervisor(pipe)
     faulthandler.enable(file=int(os.environ.pop(STACKS)), all_threads=True)
-    reporter = Reporter(int(os.environ.pop(PIPE)))
+    reporter = Reporter(pipe)
     beacon = Beacon(int(os.environ.pop(BEACON)))
     ended, code = _train(Path(sys.argv[1]), reporter, beacon)
     reporter.say(ended)
@@ -56,14 +58,24 @@ def _train(path: Path, reporter: Reporter, beacon: Beacon) -> tuple[Ended, int]:
     return Ended(outcome="completed"), 0
 
 
-def _die_with_supervisor() -> None:
+def _die_with_supervisor(pipe: int) -> None:
     """A rank whose supervisor was killed dies too. Polite signals are the supervisor's business.
 
     Slurm sends them to every process of a step: a rank that died of one by itself would look like the culprit.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    ask_for_signal_when_parent_dies(signal.SIGKILL)
+    # It may have died before we could ask; then nobody reads the pipe.
+    reader = select.poll()
+    reader.register(pipe, 0)
+    if reader.poll(0):
+        os._exit(1)
+
+
+def ask_for_signal_when_parent_dies(number: int) -> None:
+    """Have the kernel send this process a signal as soon as the one that started it is gone."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 if __name__ == "__main__":

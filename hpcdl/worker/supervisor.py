@@ -61,6 +61,9 @@ class Supervisor:
         """From start to exit record; the exit code tells the launcher whether to end the other ranks."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             signal.signal(number, self._on_signal)
+        if self._launch.launcher != "srun":
+            # Slurm clears up behind itself. Here, nobody else would end us after a SIGKILL of `hpcdl run`.
+            rank_process.ask_for_signal_when_parent_dies(signal.SIGTERM)
         child = self._start()
         try:
             self._watch(child)
