@@ -20,7 +20,8 @@ def describe() -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB",
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
-        "Slurm": _ask("sinfo", "--version"),
+        # Of all its programs, those of the controller do not ask for a configuration first.
+        "Slurm": _ask("slurmctld", "-V"),
         "Open MPI": _ask("mpirun", "--version"),
         **{name: _version(name) for name in PACKAGES},
     }

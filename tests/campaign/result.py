@@ -53,8 +53,7 @@ def as_markdown(
         *(_claim(one) for one in counts),
         *_failures(trials),
         "## Where",
-        "\n".join(f"- {name}: {value}" for name, value in machine.items()),
-        f"- code: {'; '.join(sorted({trial.code for trial in trials}))}\n{_load(trials)}",
+        "\n".join([*(f"- {name}: {value}" for name, value in machine.items()), _code(trials), _load(trials)]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -85,6 +84,10 @@ def _failures(trials: Sequence[Trial]) -> list[str]:
         return []
     lines = [f"- {trial.drill}, trial {trial.number}: {' '.join(trial.detail.split())}" for trial in failed]
     return ["## What did not hold", "\n".join(lines)]
+
+
+def _code(trials: Sequence[Trial]) -> str:
+    return f"- code: {', '.join(sorted({trial.code for trial in trials}))}"
 
 
 def _load(trials: Sequence[Trial]) -> str:
