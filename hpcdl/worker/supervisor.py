@@ -38,6 +38,9 @@ LOOK_S = 0.2
 # After SIGABRT the stacks are written; after SIGKILL there is nothing to wait for but the kernel.
 GRACE_S = 2.0
 EXIT_HUNG = 124
+# Importing torch over a busy file system, and finding each other, may take longer than any step does.
+START_PHASES = frozenset({"start", "rendezvous", "preflight"})
+START_PATIENCE_S = 300.0
 
 
 class Supervisor:
@@ -104,7 +107,7 @@ class Supervisor:
             now_s, here = time.monotonic(), self._beacon.read()
             if here != seen:
                 seen, seen_s = here, now_s
-            if now_s - seen_s > self._launch.progress_timeout_s:
+            if now_s - seen_s > self._patience_s():
                 self._hung = True
                 return
             if now_s - flushed_s > FLUSH_S:
@@ -112,6 +115,11 @@ class Supervisor:
                 flushed_s = now_s
             if child.poll() is not None and not readable:
                 return
+
+    def _patience_s(self) -> float:
+        """Seconds that the rank may stay where it is."""
+        patience_s = self._launch.progress_timeout_s
+        return max(patience_s, START_PATIENCE_S) if self._beacon.read()[1] in START_PHASES else patience_s
 
     def _listen(self) -> bool:
         """Take in what the rank has said; False when it has closed its end."""
@@ -205,8 +213,8 @@ class Supervisor:
     def _judge(self, returncode: int) -> tuple[Outcome, int, str]:
         """Outcome, exit code, reason: from what the rank said, else from what it was seen to do."""
         if self._hung:
-            seconds = self._launch.progress_timeout_s
-            return "hung", EXIT_HUNG, f"no progress for {seconds:.0f} s in {self._beacon.read()[1]}"
+            phase = self._beacon.read()[1]
+            return "hung", EXIT_HUNG, f"no progress for {self._patience_s():.0f} s in {phase}"
         if self._ended is not None and (self._ended.outcome != "completed" or returncode == 0):
             return self._ended.outcome, abs(returncode), self._ended.reason
         if self._told is not None:

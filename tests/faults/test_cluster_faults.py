@@ -64,9 +64,9 @@ def test_a_rank_is_killed(person: Person, cluster: ModuleType, flags: list[str])
 
 @pytest.mark.horovod
 def test_a_rank_hangs(person: Person, cluster: ModuleType) -> None:
-    run, launch = start_endless(person, "--progress-timeout", "10")
+    run, launch = start_endless(person, "--progress-timeout", "20")
     os.kill(rank_on(cluster, "node2"), signal.SIGSTOP)
-    until(lambda: is_over(run), "the end of all ranks", timeout_s=90)
+    until(lambda: is_over(run), "the end of all ranks", timeout_s=120)
     told = " ".join(person.hpcdl("report", run.run_id).stdout.split())
     assert "(node2): no progress" in told
     assert any(record.exit_code == 124 for record in launch.exits() if record.host == "node2")
