@@ -18,6 +18,7 @@ def main() -> NoReturn:
         from hpcdl.cli.app import app
 
         code = app(standalone_mode=False, prog_name="hpcdl")
+        sys.stdout.flush()
     except HpcdlError as problem:
         say(problem)
         code = problem.exit_code
@@ -25,8 +26,9 @@ def main() -> NoReturn:
         code = INTERRUPTED
     except BrokenPipeError:
         # `hpcdl list | head` closed our stdout: point it elsewhere, so that leaving does not fail again.
+        # 1, as Typer and Rich leave with where they notice it first.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = 1
     except Exception as problem:  # noqa: BLE001 (_translate raises what it does not know)
         code = _translate(problem)
     sys.exit(code or 0)

@@ -102,11 +102,11 @@ def _resolve(
     flags = {key: value for key, value in said.items() if not key.startswith("default:")}
     measured = _split_data({k: v for k, v in flags.items() if k.startswith(("train.", "launches."))})
     placed = {k: v for k, v in flags.items() if not k.startswith(("train.", "launches."))}
-    if options:
-        placed["slurm.options"] = (options, "--option")
     path = settings.find_benchmark(benchmark) if benchmark else None
     asked_for, sources = settings.resolve_benchmark(path, measured, defaults=defaults)
     loaded, loaded_from = sites.load(Path(site) if site else None)
+    if options:
+        placed["slurm.options"] = (loaded.slurm.options | options, "--option")
     resolved, site_sources = settings.resolve_site(loaded, loaded_from, placed)
     root = Path(store).expanduser().absolute() if store else default_root(resolved.store)
     return jobs.Asked(asked_for, resolved, sources | site_sources), Store(root)
