@@ -72,13 +72,20 @@ def prepare_local_job(asked: Asked, store: Store) -> Job:
     """The same job for this machine.
 
     Raises:
-        Mistake: More ranks than GPUs, where GPUs are to be used; or MPI is asked for and is not here.
+        Mistake: More ranks than GPUs, where GPUs are to be used; MPI is asked for and is not here; or the site's
+            Python is not.
     """
     sources = dict(asked.sources)
     site = _fill_in(asked.site, sources, {"gpus": local.count_gpus()}, "this machine")
     sizes = local_sizes(asked.benchmark, site, cores=len(os.sched_getaffinity(0)))
     launcher = local.choose_launcher(asked.benchmark.train.transport)
-    return _make_job(Asked(asked.benchmark, site, sources), store, sizes, launcher, attempt=1)
+    job = _make_job(Asked(asked.benchmark, site, sources), store, sizes, launcher, attempt=1)
+    if shutil.which(job.python) is None:
+        raise Mistake(
+            f"there is no Python {job.python!r} on this machine.",
+            do="Correct [setup] python or venv in the site file.",
+        )
+    return job
 
 
 def _fill_in(site: Site, sources: Sources, found: Mapping[str, int], source: str) -> Site:
@@ -221,7 +228,7 @@ def _find_submitted(job: Job, folder: RunFolder, silence: BaseException) -> int:
     name = script.job_name(job)
     try:
         found = slurm.find_by_name(name)
-    except slurm.Unreachable:
+    except Failure:
         found = None
     if found is None:
         raise Failure(
@@ -262,9 +269,11 @@ class LocalRun:
 
     def stop(self) -> None:
         """End the ranks, close their records, mark the run as cancelled; returns when that is done."""
-        publish_record(self.folder.cancelled_path, Cancellation(requested_utc=_now_utc()))
         self._stop.set()
-        self._thread.join()
+        try:
+            publish_record(self.folder.cancelled_path, Cancellation(requested_utc=_now_utc()))
+        finally:
+            self._thread.join()
 
 
 # A run of this machine whose process has left.

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from hpcdl.errors import Mistake
 from hpcdl.store import LaunchFolder
@@ -58,22 +58,23 @@ def run_job(job: Job, run_dir: Path, stop: threading.Event) -> None:
 
 
 def _run_launch(launch: Launch, python: str, folder: LaunchFolder, stop: threading.Event) -> None:
-    with folder.output_path.open("ab") as log:
-        children = [
-            subprocess.Popen(
-                argv,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            for argv, environment in commands(launch, python, folder.path, os.environ)
-        ]
+    children: list[subprocess.Popen[bytes]] = []
+    with folder.output_path.open("ab", buffering=0) as log:
         try:
+            for argv, environment in commands(launch, python, folder.path, os.environ):
+                children.append(_start(argv, environment, log))
             _watch(children, stop)
+        except OSError as problem:
+            log.write(f"hpcdl: the launch could not be started: {problem}\n".encode())
         finally:
             _end(children)
+
+
+def _start(argv: list[str], environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C is for us, and we end the ranks in good order.
+    return subprocess.Popen(
+        argv, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def commands(
