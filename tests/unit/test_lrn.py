@@ -60,7 +60,7 @@ def test_bf16_is_the_fp32_result_rounded(layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("window", WINDOWS)
 def test_gradient_is_the_derivative(window, layout):
-    x = _images(2, 11, 3, 2, layout=layout, dtype=torch.float64).requires_grad_()
+    x = _images(2, 11, 2, 2, layout=layout, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda z: normalise(z, window), (x,))
 
 
@@ -97,6 +97,6 @@ def test_fused_with_relu_and_pooling_equals_one_after_the_other(kernel, stride, 
 
 
 def test_fused_gradient_is_the_derivative():
-    x = _images(2, 7, 6, 6, dtype=torch.float64).requires_grad_()
-    module = fuse(LocalResponseNorm(Window(alpha=1.0)), torch.nn.MaxPool2d(3, 3))
+    x = _images(2, 7, 4, 4, dtype=torch.float64).requires_grad_()
+    module = fuse(LocalResponseNorm(Window(alpha=1.0)), torch.nn.MaxPool2d(2, 2))
     assert torch.autograd.gradcheck(module, (x,))

@@ -150,9 +150,12 @@ def test_weights_stand_in_the_layout_of_the_images(name):
 
 def test_bf16_trains():
     network = networks.find("alexnet").with_classes(4)
-    model = build(network, seed=0).to(torch.bfloat16)
+    model = build(network, seed=0)
     x, y = _batch(network, 2, scale=60.0)
-    loss = cross_entropy(model(x.to(torch.bfloat16)), y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(x)
+        loss = cross_entropy(logits, y)
     loss.backward()
+    assert logits.dtype == torch.bfloat16
     assert loss.isfinite()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

@@ -10,8 +10,10 @@ from torch.nn.functional import conv2d
 
 aten = torch.ops.aten
 
+# Output channels (of a group) from which on the product pays for unrolling; LeNet's 20 and 50 do not.
+ENOUGH_CHANNELS = 96
 # Bytes of unrolled patches that one matrix product reads: they should come from the cache.
-PATCH_BYTES = 4 << 20
+PATCH_BYTES = 8 << 20
 
 
 class Geometry(NamedTuple):
@@ -25,9 +27,10 @@ class Geometry(NamedTuple):
 class Conv2d(nn.Conv2d):
     """torch.nn.Conv2d, except that on a CPU in channels_last its weight gradient is computed faster.
 
-    oneDNN's AVX2 kernel for that gradient reaches 55 to 70 % of the machine's peak in channels_last, where
-    the other two directions reach 90 to 100 %. Unrolling patches (im2col) of a few images at a time and
-    multiplying them with the output's gradient reaches 80 %, when there are enough channels to pay for it.
+    oneDNN's AVX2 kernel for that gradient reaches 42 to 68 % of the machine's peak in channels_last, where
+    the other two directions reach 85 to 100 %. Unrolling patches (im2col) of a few images at a time and
+    multiplying them with the output's gradient reaches 67 % (three input channels) to 95 % (many). Measured
+    layer by layer on AlexNet and OverFeat, AMD Zen 3, oneDNN 3.12 and MKL 2024.2.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,14 +43,13 @@ class Conv2d(nn.Conv2d):
 
 
 def _fits(x: Tensor, conv: nn.Conv2d) -> bool:
-    channels = conv.out_channels // conv.groups
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and conv.weight.requires_grad
         and x.is_contiguous(memory_format=torch.channels_last)
-        and channels >= 128
-        and conv.kernel_size[0] == 3
+        and not torch.is_autocast_enabled("cpu")
+        and conv.out_channels // conv.groups >= ENOUGH_CHANNELS
     )
 
 

@@ -37,7 +37,8 @@ def fuse(norm: LocalResponseNorm, pool: nn.MaxPool2d) -> NormalisedPool:
 def _fits(x: Tensor) -> bool:
     """Only where it was measured to win; accelerators and half precision take the three modules."""
     full = x.dtype in {torch.float32, torch.float64}
-    return x.device.type == "cpu" and full and x.is_contiguous(memory_format=torch.channels_last)
+    usual = full and not torch.is_autocast_enabled("cpu")
+    return x.device.type == "cpu" and usual and x.is_contiguous(memory_format=torch.channels_last)
 
 
 class _Fused(torch.autograd.Function):

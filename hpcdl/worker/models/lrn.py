@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 # A piece's share of the cache: with the five scratch buffers of its size it should stay within a core's
 # part of the last level, and be long enough that starting an operation costs little beside running it.
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 2 << 20
 # Channels of one block of the banded product: wide enough for a matrix product to be efficient, narrow
 # enough that little of the work is spent on the zeros beside the band.
-BLOCK_CHANNELS = 64
+BLOCK_CHANNELS = 32
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ class LocalResponseNorm(nn.Module):
 
 def normalise(x: Tensor, window: Window) -> Tensor:
     """Normalise x of (N, C, H, W): the same shape, layout and type; computed in at least fp32."""
-    normalised: Tensor = _Normalise.apply(x, window)  # type: ignore[no-untyped-call]
+    # Autocast would turn the sums into bf16 products.
+    with torch.autocast(x.device.type, enabled=False):
+        normalised: Tensor = _Normalise.apply(x, window)  # type: ignore[no-untyped-call]
     return normalised
 
 
