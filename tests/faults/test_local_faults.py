@@ -208,6 +208,33 @@ def test_a_run_that_completes(person):
     assert len(launch.steps()) == 12
 
 
+LENET = ("run", "smoke", "--ranks", "1", "--engine", "single", "--batch", "4", "--warmup", "1")
+
+
+def test_lenet_trains_for_real(person):
+    code, out, err = person.hpcdl(*LENET, "--steps", "3", act=None)
+    assert code == 0, err
+    assert "LeNet" in out
+    [launch] = person.run().launches()
+    assert [(step.step, step.warmup, step.images) for step in launch.steps()] == [
+        (0, True, 4),
+        (1, False, 4),
+        (2, False, 4),
+        (3, False, 4),
+    ]
+    assert all(step.loss > 0 and step.step_s > 0 for step in launch.steps())
+    assert {finding.outcome for finding in launch.environment().findings} == {"held"}
+
+
+def test_ctrl_c_while_lenet_trains_for_real(person):
+    process = person.start(*LENET, "--steps", "1000000", act=None)
+    person.wait_for_steps()
+    process.send_signal(signal.SIGINT)
+    [launch] = assert_interrupted(person, process).launches()
+    assert [record.outcome for record in launch.exits()] == ["stopped"]
+    assert len(launch.steps()) >= 5
+
+
 def test_launches_run_one_after_another(person):
     code, _, _ = person.hpcdl("run", "smoke", "--ranks", "1,2", "--repeat", "2", "--steps", "2")
     assert code == 0
@@ -277,6 +304,16 @@ def test_a_closed_terminal_ends_the_ranks(person):
     process = person.start(*RUN, act="train for ever")
     person.wait_for_steps()
     process.send_signal(signal.SIGHUP)
+    assert_interrupted(person, process)
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(person):
+    process = person.start(*RUN, act="train for ever", before=["nohup"])
+    person.wait_for_steps()
+    process.send_signal(signal.SIGHUP)
+    [launch] = person.run().launches()
+    person.wait_for_steps(len(launch.steps()) + 50)
+    process.send_signal(signal.SIGTERM)
     assert_interrupted(person, process)
 
 

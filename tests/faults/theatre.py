@@ -24,13 +24,15 @@ STAGE = Path(__file__).parent / "stage"
 
 
 def environment(act="complete", **acts_of_ranks):
-    """The environment in which ranks act; `_1="fail"` is the act of rank 1 alone."""
+    """The environment in which ranks act; `_1="fail"` is the act of rank 1 alone. Without an act, they train."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "HPCDL_"))}
+    if act is None:
+        return kept | {"PYTHONPATH": str(ROOT)}
     acts = {f"HPCDL_ACT{rank}": name for rank, name in acts_of_ranks.items()}
     return kept | {"PYTHONPATH": f"{STAGE}:{ROOT}", "HPCDL_ACT": act} | acts
 
 
-def until(look, what, timeout_s=60.0):
+def until(look, what, timeout_s=120.0):
     """The first true answer of `look`."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -120,9 +122,10 @@ class Person:
         home = {"HPCDL_STORE": str(self.store.root), "HOME": str(self.home), "COLUMNS": "160"}
         return environment(act, **acts_of_ranks) | home
 
-    def start(self, *words, act="complete", **acts_of_ranks):
+    def start(self, *words, act="complete", before=(), **acts_of_ranks):
+        """A command in the background; `before` stands in front of it, as nohup does."""
         return subprocess.Popen(
-            [sys.executable, "-m", "hpcdl", *words],
+            [*before, sys.executable, "-m", "hpcdl", *words],
             env=self.environment(act, **acts_of_ranks),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
