@@ -6,7 +6,6 @@ yardstick, started in turn with hpcdl (bare, hpcdl, hpcdl, bare), and only the r
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -138,8 +137,3 @@ def median_interval(values: Sequence[float], *, confidence: float = 0.95) -> tup
         k += 1
     k = max(k, 1)
     return ordered[k - 1], ordered[count - k]
-
-
-if __name__ == "__main__":
-    for row in measure(int(os.environ.get("ROUNDS", ROUNDS))):
-        print(row)
