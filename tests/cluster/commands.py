@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,8 @@ class Person:
             stderr=subprocess.PIPE,
             text=True,
             process_group=0,
+            # A shell's background jobs ignore Ctrl-C, and so would what these tests start from there.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def hpcdl(self, *argv: str, code: int = 0, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
