@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hpcdl import local
-from hpcdl.jobs import Asked, prepare_local_job
+from hpcdl.preparation import Asked, prepare_local_job
 from hpcdl.site import Node, Site
 from hpcdl.spec import Benchmark, Launches, Train
 from hpcdl.store import RunFolder, Store, lay_out

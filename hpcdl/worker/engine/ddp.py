@@ -33,12 +33,10 @@ class DDP:
         self._bucket_mb = bucket_mb
 
     def attach(self, model: torch.nn.Module) -> torch.nn.Module:
-        # Our networks have no buffers, and rank 0's parameters were broadcast before.
         return DistributedDataParallel(
             model,
             device_ids=[self._device.index] if self._device.type == "cuda" else None,
             bucket_cap_mb=self._bucket_mb,
-            broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )
 
@@ -93,13 +91,13 @@ def start(launch: Launch, place: Place, folder: LaunchFolder, device: torch.devi
     os.environ.setdefault(variable, rendezvous.interface_of(address))
     timeout = timedelta(seconds=2 * launch.progress_timeout_s)
     if place.rank == 0:
-        store = dist.TCPStore(
+        store = dist.TCPStore(  # type: ignore[attr-defined]
             address, 0, place.world_size, is_master=True, timeout=timeout, wait_for_workers=False
         )
         rendezvous.announce(folder, place, rendezvous.Meeting(address, store.port))
     else:
         meeting = rendezvous.await_meeting(folder, place)
-        store = dist.TCPStore(
+        store = dist.TCPStore(  # type: ignore[attr-defined]
             meeting.address, meeting.port, place.world_size, is_master=False, timeout=timeout
         )
     dist.init_process_group(

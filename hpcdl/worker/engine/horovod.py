@@ -40,7 +40,8 @@ def contiguous_view(tensor: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: The memory has gaps or overlaps, so no order of the dimensions is contiguous.
     """
-    order = sorted(range(tensor.dim()), key=lambda dim: (-tensor.stride(dim), -tensor.size(dim)))
+    strides, sizes = tensor.stride(), tensor.shape
+    order = sorted(range(tensor.dim()), key=lambda dim: (strides[dim], sizes[dim]), reverse=True)
     view = tensor.permute(order)
     if not view.is_contiguous():
         raise ValueError(f"strides {tuple(tensor.stride())} of {tuple(tensor.shape)} leave gaps")
@@ -72,7 +73,7 @@ class Horovod:
             gradient = contiguous_view(ready.grad)
             self._handles.append(self._hvd.allreduce_async_(gradient, name=name, op=self._hvd.Sum))
 
-        parameter.register_post_accumulate_grad_hook(exchange)
+        parameter.register_post_accumulate_grad_hook(exchange)  # type: ignore[no-untyped-call]
 
     def backward(self, loss: torch.Tensor) -> None:
         # The mean of N gradients is the sum of their Nths. Scaling the loss does that for nothing, where
@@ -178,6 +179,8 @@ def _set_environment(launch: Launch, transport: str, controller: str) -> None:
         # Off by default in Horovod: a stalled rank would wait for ever. Our own deadline comes between the two.
         "HOROVOD_STALL_CHECK_TIME_SECONDS": str(half),
         "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(4 * half),
+        # Half a minute by default: a rank that is held up for longer would end the launch with Gloo's words.
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": str(4 * half),
     }
     if transport == "nccl":
         settings["HOROVOD_GPU_OPERATIONS"] = "NCCL"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from hpcdl.durable import publish
 from hpcdl.errors import Refused
-from hpcdl.store import publish
 
 if TYPE_CHECKING:
     from hpcdl.plan import Launch
