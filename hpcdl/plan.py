@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from datetime import datetime
 from typing import Any, Literal
 
@@ -17,12 +15,6 @@ SCHEMA_VERSION = 1
 
 Launcher = Literal["srun", "mpirun", "direct"]
 
-# What a launch costs before its first step (imports, rendezvous, pipelines), with room for a slow file system.
-STARTUP_S = 90
-# Assumed rates where nothing was measured yet: deliberately low, since a job that is cut off measured nothing.
-ASSUMED_FLOPS_PER_CORE = 10e9
-ASSUMED_FLOPS_PER_GPU = 2e12
-WALLTIME_MARGIN = 1.5
 DIGITS_TRAINING_IMAGES = 1438
 SMALL_NETWORK_FLOPS = 1e9
 
@@ -240,74 +232,6 @@ def default_batch(model: str, *, gpu: bool) -> int:
 def _default_steps(model: str, size: Size) -> int:
     small = networks.find(model).train_flops < SMALL_NETWORK_FLOPS
     return 200 if small or size.gpus_per_node else 20
-
-
-def estimate_walltime_s(launches: tuple[Launch, ...], *, seen_step_s: float | None) -> int:
-    """Wall-clock time to ask for, in whole minutes: the launches one after another, times a margin.
-
-    Args:
-        launches: What will run.
-        seen_step_s: Seconds a step of this benchmark took last time; None: a deliberately low rate is assumed.
-    """
-    total_s = sum(STARTUP_S + _count_steps(launch) * _step_s(launch, seen_step_s) for launch in launches)
-    return 60 * max(5, math.ceil(WALLTIME_MARGIN * total_s / 60))
-
-
-def _count_steps(launch: Launch) -> int:
-    train = launch.train
-    if train.steps is not None:
-        return train.steps + train.warmup
-    images = (train.epochs or 1) * DIGITS_TRAINING_IMAGES
-    return math.ceil(images / train.global_batch) + train.warmup
-
-
-def _step_s(launch: Launch, seen_step_s: float | None) -> float:
-    if seen_step_s is not None:
-        return seen_step_s
-    flops = networks.find(launch.train.model).train_flops * launch.train.local_batch
-    rate = ASSUMED_FLOPS_PER_GPU if launch.gpus_per_node else ASSUMED_FLOPS_PER_CORE * launch.cpus_per_task
-    return flops / rate
-
-
-# man sbatch: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes,
-# days-hours:minutes:seconds
-_WALLTIME = re.compile(r"^(?:(?P<days>\d{1,9})-)?(?P<rest>\d{1,9}(?::\d{1,9}){0,2})$", re.ASCII)
-
-
-def parse_walltime_s(text: str) -> int:
-    """Seconds in one of the six forms of sbatch's --time.
-
-    Raises:
-        Mistake: None of the six, or no time at all.
-    """
-    match = _WALLTIME.match(text.strip())
-    if match is None:
-        raise _bad_walltime(text)
-    parts = [int(part) for part in match["rest"].split(":")]
-    if match["days"] is not None:
-        hours, minutes, seconds = (*parts, 0, 0)[:3]
-        total = int(match["days"]) * 86_400 + hours * 3600 + minutes * 60 + seconds
-    elif len(parts) == 3:
-        total = parts[0] * 3600 + parts[1] * 60 + parts[2]
-    else:
-        total = parts[0] * 60 + (parts[1] if len(parts) == 2 else 0)
-    if total <= 0:
-        raise _bad_walltime(text)
-    return total
-
-
-def _bad_walltime(text: str) -> Mistake:
-    return Mistake(
-        f"walltime {text!r} is not one that Slurm reads.",
-        do="Write minutes (30), hours:minutes:seconds (1:30:00) or days-hours (1-12).",
-    )
-
-
-def format_walltime(seconds: int) -> str:
-    """`days-hours:minutes:seconds`, as sbatch reads it; days only where there are some."""
-    days, rest = divmod(seconds, 86_400)
-    clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
-    return f"{days}-{clock}" if days else clock
 
 
 def hash_plan(benchmark: Benchmark, site: Site, launches: tuple[Launch, ...]) -> str:

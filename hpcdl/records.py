@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -154,14 +155,14 @@ class Submission(Frozen):
     slurm_job_id: int | None = None
     pid: int | None = None
     host: str
-    submitted_utc: str
+    submitted_utc: datetime
     refused: str | None = None
 
 
 class Cancellation(Frozen):
     """A person asked for the end: `cancelled.json`."""
 
-    requested_utc: str
+    requested_utc: datetime
 
 
 class Condition(Frozen):

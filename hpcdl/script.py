@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from hpcdl.errors import Mistake
-from hpcdl.plan import format_walltime
 from hpcdl.store import RunFolder
+from hpcdl.walltime import format_walltime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

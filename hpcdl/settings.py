@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +84,17 @@ def resolve_benchmark(
     if path is not None:
         tables = read_toml(path)
         parse(Benchmark, tables, where=str(path))
-        layered.lay(flatten(tables), _short(path))
+        layered.lay(_anchor(flatten(tables), path.parent), _short(path))
     return _with_flags(layered, Benchmark, flags)
+
+
+def _anchor(values: Values, folder: Path) -> Values:
+    """A file's `data_dir` is relative to the file; ranks start elsewhere, so that it is made absolute here."""
+    named = values.get("train.data_dir")
+    if named is None:
+        return values
+    path = folder / Path(os.path.expandvars(named)).expanduser()
+    return values | {"train.data_dir": str(path.absolute())}
 
 
 def resolve_site(

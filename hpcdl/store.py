@@ -9,10 +9,8 @@ Only this module knows the names of the files.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +19,8 @@ from typing import TYPE_CHECKING, TypeVar
 import platformdirs
 from pydantic import ValidationError
 
-from hpcdl.errors import Failure, Mistake
+from hpcdl.durable import claim, publish, publish_record
+from hpcdl.errors import Mistake
 from hpcdl.plan import Job, Launch
 from hpcdl.records import Cancellation, Environment, Exit, Step, Submission, Summary
 
@@ -37,10 +36,20 @@ Record = TypeVar("Record", bound="Frozen")
 
 
 def default_root(site_store: str | None = None) -> Path:
-    """Where runs are kept: $HPCDL_STORE, else the site's `store`, else the user's data folder."""
+    """Where runs are kept: $HPCDL_STORE, else the site's `store`, else the user's data folder.
+
+    Raises:
+        Mistake: The path names an environment variable that is not set.
+    """
     named = os.environ.get(ENVIRONMENT_VARIABLE) or site_store
     if named:
-        return Path(os.path.expandvars(named)).expanduser().absolute()
+        path = os.path.expandvars(named)
+        if "$" in path:
+            raise Mistake(
+                f"the store {named} names a variable that is not set.",
+                do="Set it, or name another place with --store or $HPCDL_STORE.",
+            )
+        return Path(path).expanduser().absolute()
     return Path(platformdirs.user_data_dir("hpcdl")) / "runs"
 
 
@@ -48,43 +57,6 @@ def new_run_id(now: datetime | None = None) -> str:
     """An id that sorts by time: UTC date, UTC time, four random characters."""
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
     return f"{stamp}-{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
-
-
-def publish(path: Path, text: str) -> None:
-    """Write a whole file or nothing: temporary in the same folder, flush to disk, size check, rename.
-
-    Raises:
-        Failure: The disk is full or the folder cannot be written; what stood there before still stands.
-    """
-    # Half of a surrogate pair (from a file name that is no UTF-8) is shown as what it is.
-    data = text.encode(errors="backslashreplace")
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if temporary.stat().st_size != len(data):
-            raise OSError(f"{temporary} came out short")
-        # tempfile makes 0600; records are for whoever the user's umask admits.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as problem:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise Failure(f"{path} could not be written: {problem.strerror or problem}.") from problem
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def publish_record(path: Path, record: Frozen) -> None:
-    """A record as indented JSON, atomically."""
-    publish(path, record.model_dump_json(indent=1) + "\n")
 
 
 @dataclass(frozen=True)
@@ -245,22 +217,6 @@ def lay_out(job: Job, script: str | None) -> RunFolder:
     return folder
 
 
-def claim(path: Path) -> None:
-    """Take a folder for oneself: mkdir succeeds for exactly one of many."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
-    except OSError as problem:
-        if isinstance(problem, FileExistsError) and path.parent.is_dir():
-            raise Failure(
-                f"the run folder {path} exists already.", do="A run is never written over: submit anew."
-            ) from None
-        raise Mistake(
-            f"the store {path.parent} cannot be written ({problem.strerror}).",
-            do="Name another place with --store, $HPCDL_STORE or `store` in the site file.",
-        ) from None
-
-
 class Store:
     """All runs under one root."""
 
@@ -333,45 +289,3 @@ def _first_reason(problem: Exception) -> str:
         place = ".".join(str(part) for part in detail["loc"])
         return f"{place}: {detail['msg']}" if place else detail["msg"]
     return str(problem)
-
-
-class Appender:
-    """A stream of JSON lines: buffered, and appended whole-lines-at-a-time with single O_APPEND writes.
-
-    Several supervisors of one host share a file; each write carries whole lines only, so that they do not mix.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._pending: list[bytes] = []
-        self._tore = False
-
-    def add(self, record: Frozen | dict[str, object]) -> None:
-        text = json.dumps(record) if isinstance(record, dict) else record.model_dump_json()
-        self._pending.append(text.encode() + b"\n")
-
-    def flush(self) -> None:
-        """Append what is pending.
-
-        Raises:
-            OSError: The disk is full. Lines that were not taken whole stay pending.
-        """
-        if not self._pending:
-            return
-        # A line that was cut off last time is ended, so that it spoils no other.
-        data = b"\n" * self._tore + b"".join(self._pending)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            written = os.write(descriptor, data)
-        finally:
-            os.close(descriptor)
-        if written:
-            self._forget(written - self._tore)
-        if self._pending:
-            raise OSError(f"{self._path}: only {written} of {len(data)} bytes were taken")
-
-    def _forget(self, count: int) -> None:
-        """Of so many bytes that were written, the whole lines are no longer pending."""
-        while self._pending and count >= len(self._pending[0]):
-            count -= len(self._pending.pop(0))
-        self._tore = count > 0

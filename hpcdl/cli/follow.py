@@ -32,8 +32,6 @@ TICK_S = 0.5
 UNDER_WAY = JobState(over=False)
 # Once all launches have ended, so will the job: how often Slurm is asked then.
 SOON_S = 2.0
-# After the job has ended, the nodes' last writes may still be on their way through the file system.
-SETTLE_S = 90.0
 
 
 def follow_local(running: LocalRun, *, as_json: bool) -> NoReturn:
@@ -99,7 +97,7 @@ def _settle(folder: RunFolder, standing: Standing) -> None:
     """Slurm says that the job has ended well: wait for the records to say it too."""
     if not standing.well:
         return
-    deadline = time.monotonic() + SETTLE_S
+    deadline = time.monotonic() + jobs.SETTLE_S
     while time.monotonic() < deadline and not analyse_run(folder, UNDER_WAY, with_steps=False).completed:
         time.sleep(TICK_S)
 

@@ -9,8 +9,8 @@ import typer
 from hpcdl.cli.flags import NODES, RANKS, SLURM, TRAINING, Said, accept
 
 if TYPE_CHECKING:
-    from hpcdl.jobs import Asked
     from hpcdl.plan import Job
+    from hpcdl.preparation import Asked
     from hpcdl.store import RunFolder, Store
 
 BenchmarkArgument = Annotated[
@@ -37,12 +37,12 @@ def submit(
     said: Said,
 ) -> None:
     """Submit a BENCHMARK to Slurm: one batch script, one job, its launches one after another."""
-    from hpcdl import jobs, script, slurm
+    from hpcdl import jobs, preparation, script, slurm
 
     _default(said, "train.engine", "horovod")
     asked, place = _resolve(benchmark, said, store, site, _read_options(option))
-    job = jobs.prepare_cluster_job(asked, place)
-    jobs.check_data(job)
+    job = preparation.prepare_cluster_job(asked, place)
+    preparation.check_data(job)
     _show_plan(job)
     if dry_run:
         print(script.render(job), end="")
@@ -70,11 +70,11 @@ def run(
     said: Said,
 ) -> None:
     """Run a BENCHMARK on this machine, without Slurm: the same job, the same records, the same report."""
-    from hpcdl import jobs
+    from hpcdl import jobs, preparation
 
     asked, place = _resolve(benchmark, said, store, site, {})
-    job = jobs.prepare_local_job(asked, place)
-    jobs.check_data(job)
+    job = preparation.prepare_local_job(asked, place)
+    preparation.check_data(job)
     _show_plan(job)
     if dry_run:
         print(job.model_dump_json(indent=1))
@@ -94,7 +94,7 @@ def _resolve(
 ) -> tuple[Asked, Store]:
     from pathlib import Path
 
-    from hpcdl import jobs, settings
+    from hpcdl import preparation, settings
     from hpcdl import site as sites
     from hpcdl.store import Store, default_root
 
@@ -109,7 +109,7 @@ def _resolve(
         placed["slurm.options"] = (loaded.slurm.options | options, "--option")
     resolved, site_sources = settings.resolve_site(loaded, loaded_from, placed)
     root = Path(store).expanduser().absolute() if store else default_root(resolved.store)
-    return jobs.Asked(asked_for, resolved, sources | site_sources), Store(root)
+    return preparation.Asked(asked_for, resolved, sources | site_sources), Store(root)
 
 
 def _split_data(flags: Said) -> Said:
@@ -170,7 +170,7 @@ def _show_plan(job: Job) -> None:
 
 def describe_plan(job: Job) -> list[tuple[str, str, str]]:
     """Label, value and setting of what a person should know before the job runs."""
-    from hpcdl.plan import format_walltime
+    from hpcdl.walltime import format_walltime
 
     first, train = job.launches[0], job.launches[0].train
     sizes = ", ".join(

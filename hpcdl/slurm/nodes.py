@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from hpcdl.errors import Mistake
-from hpcdl.plan import parse_walltime_s
+from hpcdl.walltime import parse_walltime_s
 
 # Partition (the default one with a star), nodes, CPUs, GRES, longest walltime; one row for each kind of node.
 SINFO_FORMAT = "%P|%D|%c|%G|%l|%Z"

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from hpcdl.errors import HpcdlError
+from hpcdl.durable import Appender, publish
+from hpcdl.errors import Failure, HpcdlError
 from hpcdl.records import Exit, Outcome
-from hpcdl.store import Appender, LaunchFolder, RunFolder, publish, publish_record
+from hpcdl.store import LaunchFolder, RunFolder
 from hpcdl.worker import rank as rank_process
 from hpcdl.worker.beacon import Beacon
 from hpcdl.worker.place import read_place
@@ -53,6 +54,7 @@ class Supervisor:
         self._steps = Appender(folder.steps_path(place.host))
         self._beacon = Beacon.create()
         self._stacks = os.memfd_create("hpcdl-stacks", 0)
+        self._unwritten: dict[Path, str] = {}
         self._pipe = -1
         self._torn = b""
         self._ended: Ended | None = None
@@ -141,19 +143,30 @@ class Supervisor:
             case Stepped(step=step):
                 self._steps.add(step)
             case Prepared(environment=environment):
-                publish_record(self._folder.environment_path, environment)
+                self._keep(self._folder.environment_path, environment.model_dump_json(indent=1))
             case Verified(digest=digest):
-                publish(RunFolder(self._folder.path.parent).verified_path, digest + "\n")
+                self._keep(RunFolder(self._folder.path.parent).verified_path, digest)
             case Measured(summary=summary):
-                self._steps.flush()
-                publish_record(self._folder.summary_path, summary)
+                self._keep(self._folder.summary_path, summary.model_dump_json(indent=1))
             case Ended():
                 self._ended = message
 
+    def _keep(self, path: Path, text: str) -> None:
+        self._unwritten[path] = text + "\n"
+        self._flush()
+
     def _flush(self) -> None:
         # A full disk may have room again later: what is pending stays pending.
-        with contextlib.suppress(OSError):
-            self._steps.flush()
+        with contextlib.suppress(OSError, Failure):
+            self._write_out()
+
+    def _write_out(self) -> None:
+        """Steps first: a summary without the steps that it sums up would be believed."""
+        self._steps.flush()
+        while self._unwritten:
+            path, text = next(iter(self._unwritten.items()))
+            publish(path, text)
+            del self._unwritten[path]
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
         """Let the rank leave, or make it; then read what is left in the pipe."""
@@ -198,13 +211,13 @@ class Supervisor:
         exits = Appender(self._folder.exit_path(self._place.host))
         exits.add(record)
         try:
-            self._steps.flush()
+            self._write_out()
             exits.flush()
             self._keep_stacks()
-        except (OSError, HpcdlError) as problem:
-            print(
-                f"hpcdl: records could not be kept ({problem}): {record.model_dump_json()}", file=sys.stderr
-            )
+        except (OSError, Failure) as problem:
+            # The log may lie elsewhere.
+            lost = [*self._unwritten.values(), record.model_dump_json()]
+            print(f"hpcdl: records could not be kept ({problem}):", *lost, sep="\n", file=sys.stderr)
             return code or 1
         if outcome not in {"completed", "stopped"}:
             print(f"hpcdl: rank {record.rank} ({record.host}) {outcome}: {reason}", file=sys.stderr)
@@ -221,7 +234,12 @@ class Supervisor:
             return "stopped", 128 + self._told, f"ended by {signal.Signals(self._told).name}"
         if returncode < 0:
             return "killed", 128 - returncode, f"killed by signal {-returncode} ({_name(-returncode)})"
-        return "failed", returncode or 1, f"left with exit code {returncode} and without a word"
+        return "failed", returncode or 1, f"left with exit code {returncode} and without a word{self._hint()}"
+
+    def _hint(self) -> str:
+        """MPI ends a process by itself; what it says stands in the log only."""
+        meeting = self._beacon.read()[1] == "rendezvous"
+        return ", while the ranks were to meet; MPI's own words are in `hpcdl logs`" if meeting else ""
 
     def _keep_stacks(self) -> None:
         stacks = os.pread(self._stacks, 1 << 20, 0)

@@ -84,7 +84,10 @@ def train(launch: Launch, place: Place, folder: LaunchFolder, reporter: Reporter
         findings = (world, *preflight.check_cards(launch, cards))
         preflight.require(findings)
         if rank.leads:
-            reporter.say(Prepared(environment=_environment(rank, source, steps, layout, cards, findings)))
+            environment = _environment(
+                rank, source, steps=steps, layout=layout, cards=cards, findings=findings
+            )
+            reporter.say(Prepared(environment=environment))
         _verify(rank, source)
         trainer = Trainer(rank, network, layout, source.images)
         window, loss = trainer.run(source.open(launch.train.warmup + steps), steps)
@@ -227,6 +230,7 @@ def _card(rank: Rank, source: Source) -> preflight.Card:
 def _environment(
     rank: Rank,
     source: Source,
+    *,
     steps: int,
     layout: torch.memory_format,
     cards: tuple[preflight.Card, ...],

@@ -155,7 +155,7 @@ def test_watching_can_stop(person: Person) -> None:
     until(lambda: person.store.runs() and person.store.find("last").submission(), "the submission")
     run = person.store.find("last")
     [launch] = run.launches()
-    until(lambda: launch.steps(), "steps")
+    until(launch.steps, "steps")
     os.killpg(watcher.pid, signal.SIGINT)
     _, err = watcher.communicate(timeout=30)
     assert watcher.returncode == 130

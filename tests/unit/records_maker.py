@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from hpcdl.durable import Appender, publish_record
 from hpcdl.plan import Job, cluster_sizes, local_sizes, make_launches
 from hpcdl.records import (
     Cancellation,
@@ -22,7 +23,7 @@ from hpcdl.records import (
 )
 from hpcdl.site import Site
 from hpcdl.spec import Benchmark, Launches, Train
-from hpcdl.store import Appender, LaunchFolder, RunFolder, lay_out, publish_record
+from hpcdl.store import LaunchFolder, RunFolder, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +71,10 @@ def write_run(
         launches=make_launches(benchmark, Site(), sizes, launcher=launcher),
     )
     run = lay_out(job, script="#!/bin/bash\n")
-    publish_record(run.submission_path, Submission(slurm_job_id=48151, host="login1", submitted_utc="14:12"))
+    publish_record(
+        run.submission_path,
+        Submission(slurm_job_id=48151, host="login1", submitted_utc="2026-11-22T14:12:00Z"),
+    )
     return run
 
 

@@ -12,12 +12,14 @@ import threading
 import pytest
 
 from hpcdl import jobs, local
+from hpcdl.durable import publish_record
 from hpcdl.errors import Failure, Mistake, RefusedJob
-from hpcdl.jobs import Asked, LocalRun
+from hpcdl.jobs import LocalRun
+from hpcdl.preparation import Asked, prepare_cluster_job, prepare_local_job
 from hpcdl.records import Submission
 from hpcdl.site import Site
 from hpcdl.spec import Benchmark
-from hpcdl.store import Store, publish_record
+from hpcdl.store import Store
 from tests.unit.records_maker import Recording, record, write_run
 
 QUIET = 'echo "sbatch: Job 1 to start at now" >&2'
@@ -61,7 +63,7 @@ def ask(**site):
 
 
 def prepare(store, **site):
-    return jobs.prepare_cluster_job(ask(**{"node": {"cores": 4, "gpus": 0}} | site), store)
+    return prepare_cluster_job(ask(**{"node": {"cores": 4, "gpus": 0}} | site), store)
 
 
 # ---- Submitting ----
@@ -132,10 +134,10 @@ def test_a_template_that_cannot_be_filled_claims_nothing(slurm, store, tmp_path)
 
 def test_what_the_site_does_not_say_sinfo_does(slurm, store):
     slurm.answer("sinfo", "echo 'batch*|4|64|gpu:a100:4|infinite|2'")
-    job = jobs.prepare_cluster_job(ask(), store)
+    job = prepare_cluster_job(ask(), store)
     assert (job.site.node.gpus, job.launches[0].tasks_per_node) == (4, 4)
     assert job.sources["node.gpus"] == "sinfo"
-    said = jobs.prepare_cluster_job(ask(node={"cores": 8, "gpus": 0}), store)
+    said = prepare_cluster_job(ask(node={"cores": 8, "gpus": 0}), store)
     assert (said.site.node.cores, said.site.node.gpus) == (8, 0)
 
 
@@ -150,7 +152,7 @@ def test_the_walltime_follows_what_was_seen(tmp_path, store):
     run = write_run(tmp_path / "runs", nodes=[1])
     record(run, 1, Recording(images_per_s=1.0))
     asked = Asked(run.job().benchmark, Site.model_validate({"node": {"cores": 4, "gpus": 0}}), {})
-    job = jobs.prepare_cluster_job(asked, store)
+    job = prepare_cluster_job(asked, store)
     # 20 steps and 2 of warm-up, each of 256 images at 1 image/s
     assert job.walltime_s > 1.5 * 22 * 256
     assert "last seen 256 s a step" in job.sources["slurm.walltime"]
@@ -162,7 +164,10 @@ def test_the_walltime_follows_what_was_seen(tmp_path, store):
 def test_all_runs_are_asked_about_at_once(slurm, tmp_path, store):
     for number in range(5):
         run = write_run(tmp_path / "runs", run_id=f"20261122-14120{number}-aaaa")
-        publish_record(run.submission_path, Submission(slurm_job_id=number + 1, host="x", submitted_utc="t"))
+        publish_record(
+            run.submission_path,
+            Submission(slurm_job_id=number + 1, host="x", submitted_utc="2026-11-22T14:12:00Z"),
+        )
     answers = jobs.look(store.runs())
     assert len(answers) == 5
     assert len(slurm.called("squeue")) == 1
@@ -171,18 +176,22 @@ def test_all_runs_are_asked_about_at_once(slurm, tmp_path, store):
 def test_a_run_of_this_machine_stands_as_its_process_does(tmp_path):
     run = write_run(tmp_path, launcher="direct")
     here = socket.gethostname()
-    publish_record(run.submission_path, Submission(pid=os.getpid(), host=here, submitted_utc="t"))
+    publish_record(
+        run.submission_path, Submission(pid=os.getpid(), host=here, submitted_utc="2026-11-22T14:12:00Z")
+    )
     assert not jobs.look([run])[run.run_id].over
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    publish_record(run.submission_path, Submission(pid=ended.pid, host=here, submitted_utc="t"))
+    publish_record(
+        run.submission_path, Submission(pid=ended.pid, host=here, submitted_utc="2026-11-22T14:12:00Z")
+    )
     assert jobs.look([run])[run.run_id].over
 
 
 def test_a_process_id_that_somebody_else_has_now_is_left_alone(tmp_path):
     run = write_run(tmp_path, launcher="direct")
     stranger = subprocess.Popen(["sleep", "60"])
-    submission = Submission(pid=stranger.pid, host=socket.gethostname(), submitted_utc="t")
+    submission = Submission(pid=stranger.pid, host=socket.gethostname(), submitted_utc="2026-11-22T14:12:00Z")
     publish_record(run.submission_path, submission)
     with pytest.raises(Mistake, match="is over"):
         jobs.cancel(run)
@@ -211,7 +220,9 @@ def test_a_cancellation_that_slurm_refuses_is_not_marked(slurm, store):
 
 def test_a_run_elsewhere_is_cancelled_there(tmp_path):
     run = write_run(tmp_path, launcher="direct")
-    publish_record(run.submission_path, Submission(pid=1, host="elsewhere", submitted_utc="t"))
+    publish_record(
+        run.submission_path, Submission(pid=1, host="elsewhere", submitted_utc="2026-11-22T14:12:00Z")
+    )
     with pytest.raises(Mistake, match="runs on elsewhere"):
         jobs.cancel(run)
 
@@ -232,7 +243,7 @@ def prepare_here(store, python):
         Site.model_validate({"setup": {"python": str(python)}}),
         {},
     )
-    return jobs.prepare_local_job(asked, store)
+    return prepare_local_job(asked, store)
 
 
 def test_a_python_that_is_not_there_is_a_mistake(store):

@@ -9,21 +9,18 @@ from hypothesis import strategies as st
 from hpcdl import networks
 from hpcdl.errors import Mistake
 from hpcdl.plan import (
-    STARTUP_S,
     Size,
     cluster_sizes,
     default_batch,
-    estimate_walltime_s,
-    format_walltime,
     hash_plan,
     local_sizes,
     make_launches,
-    parse_walltime_s,
     resolve_training,
 )
 from hpcdl.settings import resolve_benchmark, shipped_benchmarks
 from hpcdl.site import Site
 from hpcdl.spec import Benchmark
+from hpcdl.walltime import STARTUP_S, estimate_walltime_s, format_walltime, parse_walltime_s
 
 ONE = Size(nodes=1, tasks_per_node=1, cpus_per_task=8, gpus_per_node=0)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from hpcdl import report
 from hpcdl.analysis.job import analyse_run
+from hpcdl.durable import publish_record
 from hpcdl.networks import NETWORKS
 from hpcdl.records import Missing, Submission
 from hpcdl.report import as_json, as_markdown, as_terminal
@@ -21,7 +22,7 @@ from hpcdl.report.content import Column, Note, Quantity, Report, Table
 from hpcdl.report.formats import FORMATS
 from hpcdl.report.listing import list_runs
 from hpcdl.report.models import describe_model, list_models
-from hpcdl.store import Store, publish_record
+from hpcdl.store import Store
 from tests.unit.records_maker import KILLED, STOPPED, Recording, record, write_run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -203,7 +204,8 @@ def test_asked_for_efficiency_of_a_rehearsal_is_marked(tmp_path):
 def test_a_refused_submission(tmp_path):
     run = write_run(tmp_path)
     publish_record(
-        run.submission_path, Submission(host="login1", submitted_utc="14:12", refused="Invalid account")
+        run.submission_path,
+        Submission(host="login1", submitted_utc="2026-11-22T14:12:00Z", refused="Invalid account"),
     )
     content = report.build([analyse_run(run)])
     assert content.badges == ("FAILED",)

@@ -13,18 +13,10 @@ from pathlib import Path
 import pytest
 
 from hpcdl import store
+from hpcdl.durable import Appender, claim, publish, publish_record
 from hpcdl.errors import Failure, HpcdlError, Mistake
 from hpcdl.records import Missing, Step, Submission, Summary, Window
-from hpcdl.store import (
-    Appender,
-    LaunchFolder,
-    Store,
-    claim,
-    default_root,
-    new_run_id,
-    publish,
-    publish_record,
-)
+from hpcdl.store import LaunchFolder, Store, default_root, new_run_id
 from tests.unit.records_maker import record, write_run
 
 NO_SPACE = r"No space left|only \d+ of \d+ bytes were taken"
@@ -241,7 +233,10 @@ def runs(tmp_path):
         [("20261120-101010-abcd", 7), ("20261121-101010-efgh", 20), ("20261122-101010-jkmn", 48151)]
     ):
         run = write_run(tmp_path, run_id=run_id, nodes=[number + 1])
-        publish_record(run.submission_path, Submission(slurm_job_id=job_id, host="login1", submitted_utc="t"))
+        publish_record(
+            run.submission_path,
+            Submission(slurm_job_id=job_id, host="login1", submitted_utc="2026-11-22T14:12:00Z"),
+        )
     return Store(tmp_path)
 
 

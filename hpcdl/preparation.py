@@ -1,0 +1,198 @@
+"""Benchmark and site as asked for -> a job, with what sinfo, this machine and earlier runs know filled in."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcdl import local, slurm
+from hpcdl.errors import Mistake
+from hpcdl.plan import DIGITS_TRAINING_IMAGES, Job, cluster_sizes, hash_plan, local_sizes, make_launches
+from hpcdl.store import new_run_id
+from hpcdl.walltime import estimate_walltime_s, parse_walltime_s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hpcdl.plan import Launch, Launcher, Size
+    from hpcdl.site import Site
+    from hpcdl.spec import Benchmark
+    from hpcdl.store import Store
+
+Sources = dict[str, str]
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Benchmark and site as resolved, and who said what."""
+
+    benchmark: Benchmark
+    site: Site
+    sources: Sources
+
+
+def prepare_cluster_job(asked: Asked, store: Store, *, attempt: int = 1) -> Job:
+    """The job as Slurm will get it. Looks at sinfo where the site file is silent; changes nothing.
+
+    Raises:
+        Mistake: What was asked does not fit the nodes, or its walltime is none.
+    """
+    site, sources = asked.site, dict(asked.sources)
+    facts = slurm.node_facts(site.slurm.partition) if slurm.is_here() else None
+    if facts is not None:
+        site = _fill_in(site, sources, {"cores": facts.cores, "gpus": facts.gpus}, "sinfo")
+    here = {"cores": os.cpu_count() or 1}
+    site = _fill_in(site, sources, here, "this machine (no site file, no sinfo)")
+    sizes = cluster_sizes(asked.benchmark, site, cores=site.node.cores or 1)
+    limit_s = facts.max_walltime_s if facts else None
+    filled = Asked(asked.benchmark, site, sources)
+    return _make_job(filled, store, sizes, "srun", attempt=attempt, limit_s=limit_s)
+
+
+def prepare_local_job(asked: Asked, store: Store) -> Job:
+    """The same job for this machine.
+
+    Raises:
+        Mistake: More ranks than GPUs, where GPUs are to be used; MPI is asked for and is not here; or the site's
+            Python is not.
+    """
+    sources = dict(asked.sources)
+    site = _fill_in(asked.site, sources, {"gpus": local.count_gpus()}, "this machine")
+    sizes = local_sizes(asked.benchmark, site, cores=len(os.sched_getaffinity(0)))
+    launcher = local.choose_launcher(asked.benchmark.train.transport)
+    job = _make_job(Asked(asked.benchmark, site, sources), store, sizes, launcher, attempt=1)
+    if shutil.which(job.python) is None:
+        raise Mistake(
+            f"there is no Python {job.python!r} on this machine.",
+            do="Correct [setup] python or venv in the site file.",
+        )
+    return job
+
+
+def _fill_in(site: Site, sources: Sources, found: Mapping[str, int], source: str) -> Site:
+    """The site with its nodes' facts where nobody named them; `sources` learns where they came from."""
+    missing = {name: value for name, value in found.items() if getattr(site.node, name) is None}
+    sources |= {f"node.{name}": source for name in missing}
+    return site.model_copy(update={"node": site.node.model_copy(update=missing)})
+
+
+def _make_job(
+    asked: Asked,
+    store: Store,
+    sizes: tuple[Size, ...],
+    launcher: Launcher,
+    *,
+    attempt: int,
+    limit_s: int | None = None,
+) -> Job:
+    benchmark, site, sources = asked.benchmark, asked.site, dict(asked.sources)
+    launches = make_launches(benchmark, site, sizes, launcher=launcher)
+    run_id = new_run_id()
+    return Job(
+        run_id=run_id,
+        benchmark_id=benchmark.benchmark_id,
+        plan_hash=hash_plan(benchmark, site, launches),
+        created_utc=datetime.now(UTC),
+        attempt=attempt,
+        name=benchmark.name,
+        executor="slurm" if launcher == "srun" else "local",
+        nodes=max(launch.nodes for launch in launches),
+        walltime_s=_choose_walltime(asked, launches, store, sources, limit_s),
+        run_dir=str(store.root / run_id),
+        python=_choose_python(site),
+        benchmark=benchmark,
+        site=site,
+        sources=sources,
+        launches=launches,
+    )
+
+
+def _choose_python(site: Site) -> str:
+    if site.setup.python:
+        return os.path.expandvars(site.setup.python)
+    if site.setup.venv:
+        return f"{os.path.expandvars(site.setup.venv)}/bin/python"
+    return sys.executable
+
+
+def _choose_walltime(
+    asked: Asked, launches: tuple[Launch, ...], store: Store, sources: Sources, limit_s: int | None
+) -> int:
+    if asked.site.slurm.walltime is not None:
+        return parse_walltime_s(asked.site.slurm.walltime)
+    seen_s = last_seen_step_s(store, asked.benchmark.benchmark_id)
+    images = count_images(asked.benchmark)
+    estimate_s = estimate_walltime_s(launches, seen_step_s=seen_s, images=images)
+    basis = f"last seen {seen_s:.3g} s a step" if seen_s else "assumed speed"
+    sources["slurm.walltime"] = f"estimated: {len(launches)} launches, {basis}, x1.5"
+    if limit_s is not None and estimate_s > limit_s:
+        sources["slurm.walltime"] = f"the partition's limit; {sources['slurm.walltime']} would be longer"
+        return limit_s
+    return estimate_s
+
+
+def last_seen_step_s(store: Store, benchmark_id: str) -> float | None:
+    """Seconds a step of this very benchmark took in its newest completed launch; None: it has not run yet."""
+    for run in reversed(store.runs()[-50:]):
+        try:
+            if run.job().benchmark_id != benchmark_id:
+                continue
+        except Mistake:
+            continue
+        windows = [summary.window for launch in run.launches() if (summary := launch.summary())]
+        if windows:
+            return max(window.elapsed_s / window.steps for window in windows)
+    return None
+
+
+def count_images(benchmark: Benchmark) -> int:
+    """Images in the training data. A folder is listed only where epochs of it are asked for; it may be large."""
+    train = benchmark.train
+    if train.data_dir is None or train.epochs is None:
+        return DIGITS_TRAINING_IMAGES
+    return sum(1 for _ in _images(Path(train.data_dir)))
+
+
+def check_data(job: Job) -> None:
+    """A first look at the data, light enough for a login node; the nodes verify every file.
+
+    Raises:
+        Mistake: The folder is missing or holds no images one or two levels down; or there are fewer images
+            than one step takes.
+    """
+    train = job.launches[0].train
+    wanted = max(launch.train.global_batch for launch in job.launches)
+    if train.data == "digits":
+        _require_images(DIGITS_TRAINING_IMAGES, wanted, "digits")
+    if train.data_dir is None:
+        return
+    root = Path(train.data_dir)
+    if not root.is_dir():
+        raise Mistake(f"there is no data folder {root}.", do="Give the root of an image tree with --data.")
+    # Counting ends where it is enough: a large data set is not listed for this.
+    found = sum(1 for _ in itertools.islice(_images(root), wanted))
+    if not found:
+        raise Mistake(
+            f"{root} holds no images in the ImageNet layout.",
+            do="Expected are FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg and FOLDER/val/<class>/*.jpg.",
+        )
+    _require_images(found, wanted, str(root))
+
+
+def _images(root: Path) -> Iterator[Path]:
+    return (path for path in root.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _require_images(found: int, wanted: int, where: str) -> None:
+    if found < wanted:
+        raise Mistake(
+            f"{where} has {found} images to train on, and one step over all ranks takes {wanted}.",
+            do="Use fewer ranks, a smaller --batch or --global-batch, or more images.",
+        )
