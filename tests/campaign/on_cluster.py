@@ -56,7 +56,12 @@ def kill_one_rank(setting: Setting) -> Seen:
 def _kill_when_it_trains(run: RunFolder, setting: Setting) -> tuple[int, str, float]:
     chance = setting.chance
     [launch] = run.launches()
-    until(lambda: len({step.rank for step in launch.steps()}) == 4, "steps of all ranks", timeout_s=300)
+
+    def trains() -> bool:
+        assert not is_over(run), f"the job ended before it trained:\n{run.output_path.read_text()[-2000:]}"
+        return len({step.rank for step in launch.steps()}) == 4
+
+    until(trains, "steps of all ranks", timeout_s=300)
     time.sleep(chance.uniform(0.0, 3.0))
     environment = launch.environment()
     assert environment is not None, "no environment record"
