@@ -184,6 +184,11 @@ def _pmi(benchmark: Benchmark, site: Site) -> str:
     """MPI ranks find each other through Slurm's PMI; Gloo and torch bring their own rendezvous."""
     train = benchmark.train
     needs_mpi = train.engine in {"auto", "horovod"} and train.transport != "gloo"
+    if train.transport == "mpi" and site.slurm.pmi == "none":
+        raise Mistake(
+            "without a PMI each MPI rank would be a world of one, and --transport mpi was asked for.",
+            do="Name one that `srun --mpi=list` shows with --pmi, or use --transport gloo.",
+        )
     return site.slurm.pmi or "pmix" if needs_mpi else "none"
 
 

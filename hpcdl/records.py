@@ -134,7 +134,11 @@ class Summary(Frozen):
 
 
 class Exit(Frozen):
-    """How one rank ended: a line of `exit-<host>.jsonl`."""
+    """How one rank ended: a line of `exit-<host>.jsonl`.
+
+    `process_state` is the kernel's letter for a rank that hung (man 5 proc): T is stopped, D waits for a disk;
+    a rank that waits for others sleeps (S) or spins (R).
+    """
 
     rank: int
     host: str
@@ -145,6 +149,7 @@ class Exit(Frozen):
     last_step: int
     phase: str
     reason: str = ""
+    process_state: str | None = None
     elapsed_s: Seconds
     restart: int = 0
 

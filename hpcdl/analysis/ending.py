@@ -36,6 +36,10 @@ COMMUNICATION_WORDS = (
 )
 
 
+# Process states in which a rank holds up the others, wherever it is: stopped, traced, waiting for a disk.
+HELD_UP = frozenset({"T", "t", "D"})
+
+
 @dataclass(frozen=True)
 class JobState:
     """What the executor says of the whole job: whether it is over, and in which words ('TIMEOUT')."""
@@ -144,14 +148,15 @@ def find_culprit(exits: Iterable[Exit]) -> Exit | None:
 
     In the order of what cannot be a consequence of another rank's end: killed, refused, hung, failed with an
     error of its own, then what may be one. Among equals, the one that came least far; among ranks that
-    hang, the one that is not waiting in the exchange, which is where the others wait for it.
+    hang, the one that is not waiting in the exchange, which is where the others wait for it, or that the kernel
+    has stopped there.
     """
     candidates = [record for record in exits if record.outcome not in {"completed", "stopped"}]
     return min(candidates, key=_order, default=None)
 
 
 def _order(record: Exit) -> tuple[int, tuple[int, int], bool, int]:
-    waits = record.phase == "exchange"
+    waits = record.phase == "exchange" and record.process_state not in HELD_UP
     return (_weakness(record), _distance(record), waits, record.rank)
 
 
@@ -179,7 +184,7 @@ def _looks_like_a_follower(record: Exit) -> bool:
     if record.outcome == "failed":
         reason = record.reason.lower()
         return any(word in reason for word in COMMUNICATION_WORDS)
-    return record.outcome == "hung" and waits
+    return record.outcome == "hung" and waits and record.process_state not in HELD_UP
 
 
 def _tell(culprit: Exit, last: Mapping[int, Exit], silent: tuple[int, ...]) -> str:

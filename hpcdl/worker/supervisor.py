@@ -60,6 +60,7 @@ class Supervisor:
         self._ended: Ended | None = None
         self._told: int | None = None
         self._hung = False
+        self._process_state: str | None = None
         self._began_s = time.monotonic()
 
     def run(self) -> int:
@@ -111,6 +112,7 @@ class Supervisor:
                 seen, seen_s = here, now_s
             if now_s - seen_s > self._patience_s():
                 self._hung = True
+                self._process_state = read_process_state(child.pid)
                 return
             if now_s - flushed_s > FLUSH_S:
                 self._flush()
@@ -205,6 +207,7 @@ class Supervisor:
             last_step=step,
             phase=phase,
             reason=reason,
+            process_state=self._process_state,
             elapsed_s=time.monotonic() - self._began_s,
             restart=self._place.restart,
         )
@@ -226,8 +229,9 @@ class Supervisor:
     def _judge(self, returncode: int) -> tuple[Outcome, int, str]:
         """Outcome, exit code, reason: from what the rank said, else from what it was seen to do."""
         if self._hung:
-            phase = self._beacon.read()[1]
-            return "hung", EXIT_HUNG, f"no progress for {self._patience_s():.0f} s in {phase}"
+            state = {"T": "; the process is stopped", "D": "; the process waits for a disk"}
+            words = f"no progress for {self._patience_s():.0f} s in {self._beacon.read()[1]}"
+            return "hung", EXIT_HUNG, words + state.get(self._process_state or "", "")
         if self._ended is not None and (self._ended.outcome != "completed" or returncode == 0):
             return self._ended.outcome, abs(returncode), self._ended.reason
         if self._told is not None:
@@ -245,6 +249,16 @@ class Supervisor:
         stacks = os.pread(self._stacks, 1 << 20, 0)
         if stacks:
             publish(self._folder.stacks_path(self._place.rank), stacks.decode(errors="replace"))
+
+
+def read_process_state(pid: int) -> str | None:
+    """The kernel's letter for a process (man 5 proc, /proc/pid/stat); None where it cannot be read."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name before it, in brackets, may hold anything.
+    return stat.rpartition(")")[2].split()[0]
 
 
 def _name(number: int) -> str:

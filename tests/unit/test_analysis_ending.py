@@ -164,6 +164,12 @@ def test_ranks_are_drawn_together():
     assert format_ranks([*range(64), 65, 66, *range(70, 73)]) == "ranks 0-63, 65, 66, 70-72"
 
 
+def test_a_stopped_rank_holds_up_the_others_also_where_they_wait():
+    waiting = [make_exit(rank, **HUNG, phase="exchange", process_state="S") for rank in (0, 1, 3)]
+    stopped = make_exit(2, **HUNG, phase="exchange", process_state="T")
+    assert find_culprit([*waiting, stopped]) == stopped
+
+
 OUTCOMES = st.sampled_from(["completed", "refused", "failed", "killed", "hung", "stopped"])
 
 
