@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.campaign import machine, result
-from tests.campaign.drill import Setting
+from tests.campaign.drill import Setting, Void
 from tests.campaign.drills import DRILLS
 from tests.campaign.notebook import Notebook, Trial
 from tests.campaign.tree import ROOT, read_code
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Below runs/, which `make clean` leaves alone.
 STATE = ROOT / "runs" / "campaign"
 INTERRUPTED = 130
+# What a drill may raise where its claim does not hold; anything else is a defect of the drill.
+FAILURES = (AssertionError, OSError, RuntimeError, ValueError, subprocess.SubprocessError)
 
 talk = Console(stderr=True, highlight=False)
 
@@ -71,7 +73,7 @@ def _conduct(names: list[str], trials: int | None, notebook: Notebook, state: Pa
         console=talk,
     ) as progress:
         for name in names:
-            drill, done = DRILLS[name], {trial.number for trial in notebook.trials() if trial.drill == name}
+            drill, done = DRILLS[name], notebook.done(name)
             wanted = range(1, (trials or drill.trials) + 1)
             task = progress.add_task(name, total=len(wanted), completed=len(done & set(wanted)), facts="")
             if reason := drill.missing():
@@ -88,7 +90,9 @@ def _conduct(names: list[str], trials: int | None, notebook: Notebook, state: Pa
 
 
 def _describe(trial: Trial) -> str:
-    return f"{trial.elapsed_s:.1f} s" if trial.elapsed_s is not None else "did not hold"
+    if trial.elapsed_s is not None:
+        return f"{trial.elapsed_s:.1f} s"
+    return "void" if trial.held is None else "did not hold"
 
 
 def attempt(name: str, drill: Drill, number: int, homes: Path) -> Trial:
@@ -99,12 +103,13 @@ def attempt(name: str, drill: Drill, number: int, homes: Path) -> Trial:
     began, load = datetime.now(UTC).isoformat(timespec="seconds"), os.getloadavg()[0]
     try:
         seen = drill.attempt(Setting(name, number, home))
-    except (AssertionError, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as problem:
+    except (*FAILURES, Void) as problem:
+        held = None if isinstance(problem, Void) else False
         detail = f"{type(problem).__name__}: {problem}".replace(str(home), "HOME")
-        return Trial(name, number, False, "", None, detail, read_code(), began, load)  # noqa: FBT003
+        return Trial(name, number, held, "", None, detail, read_code(), began, load)
     shutil.rmtree(home, ignore_errors=True)
-    elapsed_s = round(seen.elapsed_s, 2)
-    return Trial(name, number, True, seen.variant, elapsed_s, seen.detail, read_code(), began, load)  # noqa: FBT003
+    elapsed_s, held = round(seen.elapsed_s, 2), True
+    return Trial(name, number, held, seen.variant, elapsed_s, seen.detail, read_code(), began, load)
 
 
 def _conclude(notebook: Notebook, planned: int | None, reports: Path) -> int:
@@ -114,7 +119,7 @@ def _conclude(notebook: Notebook, planned: int | None, reports: Path) -> int:
     counts = [
         result.count(name, DRILLS[name], group, planned=planned or DRILLS[name].trials)
         for name, group in groups.items()
-        if group
+        if any(trial.held is not None for trial in group)
     ]
     if not counts:
         talk.print("no trial was done")

@@ -33,12 +33,16 @@ class Seen:
     detail: str
 
 
+class Void(Exception):
+    """Before the fault was made, something from outside ended what it was to be made to."""
+
+
 @dataclass(frozen=True)
 class Drill:
     """A claim that is put to the test many times.
 
     `attempt` returns what it saw, or raises AssertionError or an OSError with the reason why the claim did
-    not hold; `missing` says why the drill cannot be done on this machine, and is empty where it can.
+    not hold, or Void; `missing` says why the drill cannot be done on this machine, and is empty where it can.
     """
 
     claim: str

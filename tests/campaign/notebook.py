@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial as it is written down. `elapsed_s` is None where the claim did not hold."""
+    """One trial as it is written down.
+
+    `held` is None where the trial is void: it says nothing about the claim, and is done again by the next call.
+    `elapsed_s` is None unless the claim held.
+    """
 
     drill: str
     number: int
-    held: bool
+    held: bool | None
     variant: str
     elapsed_s: float | None
     detail: str
@@ -38,6 +42,10 @@ class Notebook:
         return [
             trial for line in self._path.read_text(encoding="utf-8").splitlines() if (trial := _read(line))
         ]
+
+    def done(self, drill: str) -> set[int]:
+        """The numbers of a drill's trials that need not be done again."""
+        return {trial.number for trial in self.trials() if trial.drill == drill and trial.held is not None}
 
     def add(self, trial: Trial) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,9 @@ import shutil
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from tests.campaign.drill import Seen, Setting, pick
+from tests.campaign.drill import Seen, Setting, Void, pick
 from tests.campaign.tree import Visitor, check_failure_report, check_records
 from tests.cluster import layout, slurm_cluster
 from tests.cluster.commands import is_over, until
@@ -58,7 +58,8 @@ def _kill_when_it_trains(run: RunFolder, setting: Setting) -> tuple[int, str, fl
     [launch] = run.launches()
 
     def trains() -> bool:
-        assert not is_over(run), f"the job ended before it trained:\n{run.output_path.read_text()[-2000:]}"
+        if is_over(run):
+            _explain_early_end(run)
         return len({step.rank for step in launch.steps()}) == 4
 
     until(trains, "steps of all ranks", timeout_s=300)
@@ -72,6 +73,15 @@ def _kill_when_it_trains(run: RunFolder, setting: Setting) -> tuple[int, str, fl
         lambda: is_over(run), f"the end of all ranks after rank {victim.rank} was killed", timeout_s=BOUND_S
     )
     return victim.rank, victim.host, time.monotonic() - killed_s
+
+
+def _explain_early_end(run: RunFolder) -> NoReturn:
+    """No rank has trained. Void if no rank says anything but that it was stopped: then somebody took the job away."""
+    exits = [record for launch in run.launches() for record in launch.exits()]
+    if all(record.outcome == "stopped" for record in exits):
+        raise Void("the job was taken away before it trained: another user of the cluster")
+    told = [f"rank {record.rank}: {record.outcome}: {record.reason}" for record in exits]
+    raise AssertionError(f"the job ended before it trained: {told}")
 
 
 def _nodes_are_free() -> bool:

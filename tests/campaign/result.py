@@ -31,14 +31,25 @@ class Count:
     low: float
     high: float
     worst_s: float | None
+    worst_by_variant_s: dict[str, float]
 
 
 def count(name: str, drill: Drill, trials: Sequence[Trial], *, planned: int) -> Count:
-    """The count of one drill. Raises ValueError where no trial was done."""
-    held = sum(trial.held for trial in trials)
-    low, high = clopper_pearson(held, len(trials))
-    worst_s = max((trial.elapsed_s for trial in trials if trial.elapsed_s is not None), default=None)
-    return Count(name, drill.claim, drill.timed, held, len(trials), planned, low, high, worst_s)
+    """The count of one drill, void trials left out. Raises ValueError where no trial was done."""
+    valid = [trial for trial in trials if trial.held is not None]
+    held = sum(trial.held is True for trial in valid)
+    low, high = clopper_pearson(held, len(valid))
+    worst = _worst_by_variant(valid)
+    worst_s = max(worst.values(), default=None)
+    return Count(name, drill.claim, drill.timed, held, len(valid), planned, low, high, worst_s, worst)
+
+
+def _worst_by_variant(trials: Sequence[Trial]) -> dict[str, float]:
+    worst: dict[str, float] = {}
+    for trial in trials:
+        if trial.elapsed_s is not None:
+            worst[trial.variant] = max(worst.get(trial.variant, 0.0), trial.elapsed_s)
+    return dict(sorted(worst.items()))
 
 
 def as_markdown(
@@ -75,15 +86,24 @@ def _worst(one: Count) -> str:
 
 
 def _claim(one: Count) -> str:
-    return f"**{one.drill}.** {one.claim} The time is {one.timed}."
+    worst = ", ".join(f"{variant} {worst_s:.1f} s" for variant, worst_s in one.worst_by_variant_s.items())
+    return f"**{one.drill}.** {one.claim} The time is {one.timed}; at worst: {worst or 'none held'}."
 
 
 def _failures(trials: Sequence[Trial]) -> list[str]:
-    failed = [trial for trial in trials if not trial.held]
-    if not failed:
-        return []
-    lines = [f"- {trial.drill}, trial {trial.number}: {' '.join(trial.detail.split())}" for trial in failed]
-    return ["## What did not hold", "\n".join(lines)]
+    failed = [trial for trial in trials if trial.held is False]
+    void = [trial for trial in trials if trial.held is None]
+    parts = []
+    if failed:
+        parts += ["## What did not hold", _list(failed)]
+    if void:
+        parts += ["## Void, not counted, done again", _list(void)]
+    return parts
+
+
+def _list(trials: Sequence[Trial]) -> str:
+    lines = [f"- {trial.drill}, trial {trial.number}: {' '.join(trial.detail.split())}" for trial in trials]
+    return "\n".join(lines)
 
 
 def _code(trials: Sequence[Trial]) -> str:

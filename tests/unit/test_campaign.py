@@ -11,7 +11,7 @@ from scipy.stats import binom
 from tests.campaign import __main__ as campaign
 from tests.campaign import result
 from tests.campaign.counting import clopper_pearson
-from tests.campaign.drill import Drill, Seen, Setting
+from tests.campaign.drill import Drill, Seen, Setting, Void
 from tests.campaign.drills import DRILLS
 from tests.campaign.notebook import Notebook, Trial
 
@@ -85,6 +85,30 @@ def test_a_claim_that_does_not_hold_is_counted_with_its_reason(tmp_path: Path, p
     assert (tmp_path / "coin-1").is_dir()
 
 
+def test_a_void_trial_is_not_counted_and_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def toss(setting: Setting) -> Seen:
+        calls.append(setting.number)
+        if len(calls) == 1:
+            raise Void("the table fell over")
+        return Seen("toss", 0.5, "")
+
+    drill = make_drill(toss)
+    monkeypatch.setattr(campaign, "DRILLS", {"coin": drill})
+    notebook = Notebook(tmp_path / "trials.jsonl")
+    campaign._conduct(["coin"], None, notebook, tmp_path)
+    campaign._conduct(["coin"], None, notebook, tmp_path)
+    assert calls == [1, 2, 3, 1]
+    trials = notebook.trials()
+    counted = result.count("coin", drill, trials, planned=3)
+    assert (counted.held, counted.trials) == (3, 3)
+    text = result.as_markdown("2026-11-22", {}, [counted], trials)
+    assert "Void, not counted, done again" in text
+    assert "the table fell over" in text
+    assert "did not hold" not in text
+
+
 def test_the_result_tells_what_did_not_hold(tmp_path: Path) -> None:
     trials = [make_trial(1), make_trial(2, held=False)]
     drill = make_drill(lambda _: None)
@@ -94,6 +118,7 @@ def test_the_result_tells_what_did_not_hold(tmp_path: Path) -> None:
     assert "| coin | 1 of 2 (3 planned) | 1% to 99% | 1.0 s |" in text
     assert "- coin, trial 2: edge" in text
     assert "- CPU: abacus" in text
+    assert "at worst: toss 1.0 s." in text
     facts = json.loads(path.with_suffix(".json").read_text())
     assert [trial["held"] for trial in facts["trials"]] == [True, False]
 
