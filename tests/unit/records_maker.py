@@ -220,7 +220,7 @@ def make_summary(launch: Launch, how: Recording) -> Summary:
 
 
 def cancel(run: RunFolder) -> None:
-    publish_record(run.cancelled_path, Cancellation(requested_utc="14:20"))
+    publish_record(run.cancelled_path, Cancellation(requested_utc="2026-11-22T14:12:00Z"))
 
 
 KILLED = {"outcome": "killed", "exit_code": 137, "signal": 9, "last_step": 9, "phase": "compute"}
