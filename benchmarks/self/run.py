@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 
 import compute
+import exchange
 import startup
 
 from hpcdl.errors import Mistake, UnknownName
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 BENCHES: dict[str, Callable[[], list[Row]]] = {
     "startup": startup.measure,
     "compute": compute.measure,
+    "exchange": exchange.measure,
 }
 
 
