@@ -8,7 +8,7 @@ from tests.campaign.drill import Drill
 DRILLS: dict[str, Drill] = {
     "cluster-kill": Drill(
         claim="One rank of four on the cluster is killed by SIGKILL: all ranks end within 75 s, the report names "
-        "the rank and its host, and the steps are kept, marked partial.",
+        "the rank and its host, the steps are kept, marked partial, and each rank leaves an exit record.",
         timed="from the kill until Slurm has nothing left of the job",
         trials=10,
         attempt=on_cluster.kill_one_rank,
@@ -16,7 +16,7 @@ DRILLS: dict[str, Drill] = {
     ),
     "local-kill": Drill(
         claim="One rank of two of a local run is killed by SIGKILL: the command leaves with 1, the report names "
-        "the rank, and the steps are kept, marked partial.",
+        "the rank, the steps are kept, marked partial, and each rank leaves an exit record.",
         timed="from the kill until the command has left",
         trials=10,
         attempt=on_this_machine.kill_one_rank,
