@@ -95,7 +95,7 @@ def commands(
 def _mpirun(ranks: int) -> list[str]:
     root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
     # Waiting ranks yield: on a machine with as many ranks as cores they would eat each other's compute.
-    polite = ["--mca", "mpi_yield_when_idle", "1", "--mca", "odls_base_sigkill_timeout", "5"]
+    polite = ["--mca", "mpi_yield_when_idle", "1", "--mca", "odls_base_sigkill_timeout", "2"]
     return ["mpirun", *root, "--oversubscribe", "--bind-to", "none", *polite, "-np", str(ranks)]
 
 

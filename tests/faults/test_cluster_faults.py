@@ -51,7 +51,9 @@ def test_a_rank_is_killed(person: Person, cluster: ModuleType, flags: list[str])
     until(lambda: is_over(run), "the end of all ranks", timeout_s=75)
     assert time.monotonic() - killed_s < 75
     exits = launch.exits()
-    assert {record.rank for record in exits} == {0, 1, 2, 3}
+    if flags:
+        assert {record.rank for record in exits} == {0, 1, 2, 3}
+    # Under PMIx, Slurm may KILL the other tasks before their supervisors can write (docs/decisions/0001).
     [culprit] = [record for record in exits if record.outcome == "killed" and record.signal == signal.SIGKILL]
     assert culprit.host == "node3"
     done = person.hpcdl("report", run.run_id)
