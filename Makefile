@@ -29,7 +29,7 @@ check: $(DEV_READY)  ## style, types, layers, shell
 	@tools/check "$(VENV)"
 
 bench: setup  ## the toolkit's own speed
-	@$(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python benchmarks/self/run.py $(ARGS)
 
 campaign: setup  ## what needs counting; can be resumed
 	@$(BIN)/python -m tests.campaign $(ARGS)
