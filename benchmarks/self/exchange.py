@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compute import row
+from quiet import undisturbed
 from startup import ROOT, Row, paired_ratio
 
 from hpcdl import local
@@ -55,6 +56,11 @@ class Ranks:
             for _, place in local.commands(folder.plan(), sys.executable, folder.path, environment)
         ]
 
+    @property
+    def numbers(self) -> list[int]:
+        """Their process ids."""
+        return [process.pid for process in self._processes]
+
     def step_s(self) -> float:
         """Seconds of a training step, on rank 0's clock."""
         self._signal(signal.SIGCONT)
@@ -82,9 +88,14 @@ class Ranks:
 
 
 def measure(rounds: int = ROUNDS) -> list[Row]:
-    """Horovod's images per second over DDP's."""
+    """Horovod's images per second over DDP's.
+
+    Raises:
+        Mistake: Others use this machine.
+    """
     with ready("horovod") as horovod, ready("ddp") as ddp:
-        ratios = [paired_ratio(horovod.step_s, ddp.step_s) for _ in range(rounds)]
+        both = horovod.numbers + ddp.numbers
+        ratios = undisturbed(lambda: paired_ratio(horovod.step_s, ddp.step_s), both, rounds)
     name = f"exchange: {TRAIN.model}, batch {TRAIN.batch} on {RANKS} ranks, Horovod over DDP"
     return [row(name, TARGET, ratios)]
 
