@@ -56,7 +56,7 @@ def _find_submitted(job: Job, folder: RunFolder, silence: BaseException) -> int:
         found = None
     if found is None:
         raise Failure(
-            f"the submission was not answered ({silence or 'interrupted'}), and Slurm shows no job {name!r} yet.",
+            f"the submission was not answered ({str(silence) or 'interrupted'}), and Slurm shows no job {name!r} yet.",
             do=f"The run is kept in {folder.path}. Look with `squeue --name {name}` before you submit again.",
         ) from None
     if isinstance(silence, KeyboardInterrupt):
@@ -67,7 +67,11 @@ def _find_submitted(job: Job, folder: RunFolder, silence: BaseException) -> int:
 
 def _record_submission(folder: RunFolder, *, slurm_job_id: int | None = None, pid: int | None = None) -> None:
     record = Submission(
-        slurm_job_id=slurm_job_id, pid=pid, host=socket.gethostname(), submitted_utc=_now_utc()
+        slurm_job_id=slurm_job_id,
+        pid=pid,
+        process_start=read_start(pid) if pid else None,
+        host=socket.gethostname(),
+        submitted_utc=_now_utc(),
     )
     publish_record(folder.submission_path, record)
 
@@ -127,17 +131,32 @@ class Standing:
 
 def look(folders: list[RunFolder]) -> Mapping[str, Standing]:
     """Where each run stands, by run id: one question to Slurm for all of them."""
-    submissions = {folder.run_id: folder.submission() for folder in folders}
+    submissions = {folder.run_id: folder.submission() or _adopt(folder) for folder in folders}
     wanted = [s.slurm_job_id for s in submissions.values() if s and s.slurm_job_id is not None]
-    states = slurm.states(wanted) if wanted and slurm.is_here() else {}
+    states = slurm.states(wanted) if wanted and slurm.is_here() else None
     return {run_id: _stand(submission, states) for run_id, submission in submissions.items()}
 
 
-def _stand(submission: Submission | None, states: Mapping[int, slurm.JobState]) -> Standing:
+def _adopt(folder: RunFolder) -> Submission | None:
+    """A job whose submission stayed unanswered, found by its name after all; its record is then made up for."""
+    if not folder.script_path.exists() or not slurm.is_here():
+        return None
+    try:
+        found = slurm.find_by_name(script.job_name(folder.job()))
+    except Failure:
+        return None
+    if found is not None:
+        _record_submission(folder, slurm_job_id=found)
+    return folder.submission()
+
+
+def _stand(submission: Submission | None, states: Mapping[int, slurm.JobState] | None) -> Standing:
     if submission is None:
         return Standing(over=False, word="not submitted")
     if submission.slurm_job_id is None:
         return _stand_local(submission)
+    if states is None:
+        return Standing(over=False, word="no Slurm here to ask", slurm_job_id=submission.slurm_job_id)
     state = states.get(submission.slurm_job_id)
     if state is None:
         # Slurm answered, and neither its queue nor its books hold the job: what vanished does not run.
@@ -159,17 +178,30 @@ def _age_s(submission: Submission) -> float:
 def _stand_local(submission: Submission) -> Standing:
     if submission.host != socket.gethostname():
         return Standing(over=False, word=f"on {submission.host}")
-    alive = submission.pid is not None and _is_hpcdl(submission.pid)
+    alive = submission.pid is not None and read_start(submission.pid) == submission.process_start
     return Standing(over=not alive, word="running here" if alive else "its process is gone")
 
 
-def _is_hpcdl(pid: int) -> bool:
-    """Whether that process is one of ours: a number alone may have been given to somebody else since."""
+def read_start(pid: int) -> str | None:
+    """When a process started: boot id and clock ticks since then (man 5 proc). None: there is no such process.
+
+    A number alone may have been given to another process since; the two together name one for ever.
+    """
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
-        return False
-    return any(b"hpcdl" in word or b"pytest" in word for word in words)
+        return None
+    return f"{boot} {stat.rpartition(')')[2].split()[19]}"
+
+
+def _end_process(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        raise Mistake(f"process {pid} has just left by itself.") from None
+    except PermissionError:
+        raise Mistake(f"process {pid} belongs to somebody else.", do="Ask them to cancel the run.") from None
 
 
 def look_patiently(folder: RunFolder, before: Standing) -> Standing:
@@ -186,7 +218,7 @@ def cancel(folder: RunFolder) -> str:
     Raises:
         Mistake: There is nothing to cancel: the run is over, was never submitted, or runs elsewhere.
     """
-    standing = look([folder])[folder.run_id]
+    standing = look([folder])[folder.run_id]  # which may find a job that nobody had recorded
     submission = folder.submission()
     if submission is None:
         raise Mistake(f"run {folder.run_id} was never submitted.")
@@ -196,7 +228,7 @@ def cancel(folder: RunFolder) -> str:
         slurm.cancel(submission.slurm_job_id)
         asked = f"Slurm to end job {submission.slurm_job_id}"
     elif submission.host == socket.gethostname() and submission.pid is not None:
-        os.kill(submission.pid, signal.SIGTERM)
+        _end_process(submission.pid)
         asked = f"process {submission.pid} to end"
     else:
         raise Mistake(f"run {folder.run_id} runs on {submission.host}.", do="Cancel it there.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -58,16 +60,25 @@ def run_job(job: Job, run_dir: Path, stop: threading.Event) -> None:
 
 
 def _run_launch(launch: Launch, python: str, folder: LaunchFolder, stop: threading.Event) -> None:
+    """A launch that cannot be started leaves no records but this word, in its log or else on stderr."""
     children: list[subprocess.Popen[bytes]] = []
-    with folder.output_path.open("ab", buffering=0) as log:
-        try:
+    try:
+        with folder.output_path.open("ab", buffering=0) as log:
             for argv, environment in commands(launch, python, folder.path, os.environ):
                 children.append(_start(argv, environment, log))
-            _watch(children, stop)
-        except OSError as problem:
-            log.write(f"hpcdl: the launch could not be started: {problem}\n".encode())
-        finally:
-            _end(children)
+        _watch(children, stop)
+    except OSError as problem:
+        _complain(folder, f"hpcdl: the launch could not be started: {problem}\n")
+    finally:
+        _end(children)
+
+
+def _complain(folder: LaunchFolder, words: str) -> None:
+    try:
+        with folder.output_path.open("a", encoding="utf-8", errors="replace") as log:
+            log.write(words)
+    except OSError:
+        print(words, end="", file=sys.stderr)
 
 
 def _start(argv: list[str], environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -123,5 +134,6 @@ def _end(children: list[subprocess.Popen[bytes]]) -> None:
         try:
             child.wait(timeout=max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
             child.wait()

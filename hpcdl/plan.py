@@ -11,8 +11,6 @@ from hpcdl.frozen import Frozen
 from hpcdl.site import Site
 from hpcdl.spec import Benchmark, Device, Engine, Layout, Precision, Source, Transport, digest
 
-SCHEMA_VERSION = 1
-
 Launcher = Literal["srun", "mpirun", "direct"]
 
 DIGITS_TRAINING_IMAGES = 1438

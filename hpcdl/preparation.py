@@ -68,6 +68,7 @@ def prepare_local_job(asked: Asked, store: Store) -> Job:
     sizes = local_sizes(asked.benchmark, site, cores=len(os.sched_getaffinity(0)))
     launcher = local.choose_launcher(asked.benchmark.train.transport)
     job = _make_job(Asked(asked.benchmark, site, sources), store, sizes, launcher, attempt=1)
+    job = job.model_copy(update={"python": str(Path(job.python).expanduser())})
     if shutil.which(job.python) is None:
         raise Mistake(
             f"there is no Python {job.python!r} on this machine.",
@@ -127,7 +128,7 @@ def _choose_walltime(
 ) -> int:
     if asked.site.slurm.walltime is not None:
         return parse_walltime_s(asked.site.slurm.walltime)
-    seen_s = last_seen_step_s(store, asked.benchmark.benchmark_id)
+    seen_s = last_seen_step_s(store, asked.benchmark.benchmark_id, launches[0])
     images = count_images(asked.benchmark)
     estimate_s = estimate_walltime_s(launches, seen_step_s=seen_s, images=images)
     basis = f"last seen {seen_s:.3g} s a step" if seen_s else "assumed speed"
@@ -138,18 +139,23 @@ def _choose_walltime(
     return estimate_s
 
 
-def last_seen_step_s(store: Store, benchmark_id: str) -> float | None:
-    """Seconds a step of this very benchmark took in its newest completed launch; None: it has not run yet."""
+def last_seen_step_s(store: Store, benchmark_id: str, like: Launch) -> float | None:
+    """Seconds a step took when this very benchmark last completed on tasks of the same shape; None: it has not yet."""
     for run in reversed(store.runs()[-50:]):
         try:
-            if run.job().benchmark_id != benchmark_id:
-                continue
+            job = run.job()
         except Mistake:
+            continue
+        if job.benchmark_id != benchmark_id or _shape(job.launches[0]) != _shape(like):
             continue
         windows = [summary.window for launch in run.launches() if (summary := launch.summary())]
         if windows:
             return max(window.elapsed_s / window.steps for window in windows)
     return None
+
+
+def _shape(launch: Launch) -> tuple[object, ...]:
+    return (launch.launcher, launch.tasks_per_node, launch.cpus_per_task, launch.gpus_per_node)
 
 
 def count_images(benchmark: Benchmark) -> int:
@@ -187,7 +193,9 @@ def check_data(job: Job) -> None:
 
 
 def _images(root: Path) -> Iterator[Path]:
-    return (path for path in root.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    """The images to train on: those below train/, where there is one."""
+    part = root / "train" if (root / "train").is_dir() else root
+    return (path for path in part.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _require_images(found: int, wanted: int, where: str) -> None:

@@ -9,8 +9,6 @@ from pydantic import Field
 
 from hpcdl.frozen import Frozen
 
-SCHEMA_VERSION = 1
-
 
 class Missing(Frozen):
     """A value that could not be had, and why. Whatever is derived from it is missing too."""
@@ -159,6 +157,7 @@ class Submission(Frozen):
 
     slurm_job_id: int | None = None
     pid: int | None = None
+    process_start: str | None = None
     host: str
     submitted_utc: datetime
     refused: str | None = None

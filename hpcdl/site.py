@@ -60,7 +60,7 @@ class Slurm(Frozen):
 
 
 class Node(Frozen):
-    """One node of the partition."""
+    """One node of the partition. `gpu` is the GPU's name, recorded with each job for its readers."""
 
     cores: Annotated[int, Field(gt=0)] | None = None
     gpus: Annotated[int, Field(ge=0)] | None = None

@@ -175,7 +175,7 @@ def _assemble(plan: Launch, ending: Ending, records: _Records) -> LaunchResult:
         statistics=_measure_steps(records, withheld),
         losses=losses,
         loss_first=losses[0] if losses else Missing(missing=withheld or NO_LOSS),
-        loss_last=_last_loss(records.summary, losses, withheld),
+        loss_last=_last_loss(records, losses, withheld),
         accuracy=earned.accuracy if earned else absent,
         torn=tuple(records.torn),
         findings=tuple(_find(plan, records)),
@@ -229,8 +229,12 @@ def _measure_steps(records: _Records, withheld: str | None) -> StepStatistics:
     return step_numbers.measure_steps(measured, absent=withheld or step_numbers.NO_STEPS)
 
 
-def _last_loss(summary: Summary | None, losses: Sequence[float], withheld: str | None) -> Reading:
+def _last_loss(records: _Records, losses: Sequence[float], withheld: str | None) -> Reading:
     """The mean over the ranks at the last recorded step; rank 0's own where no steps were read."""
+    summary = records.summary
+    diverged = step_numbers.find_divergence(records.steps or ())
+    if diverged is not None:
+        return Missing(missing=step_numbers.tell_divergence(diverged))
     if losses:
         return losses[-1]
     if summary is not None and summary.final_loss is not None:
@@ -247,6 +251,9 @@ def _find(plan: Launch, records: _Records) -> Iterable[str]:
             yield f"preflight, {finding.check}: {finding.outcome}: {finding.detail}"
     if records.restarts:
         yield _tell_restart(records.restarts)
+    diverged = step_numbers.find_divergence(records.steps or ())
+    if diverged is not None:
+        yield step_numbers.tell_divergence(diverged)
     if records.summary and records.steps is not None:
         recorded = sum(not step.warmup for step in records.steps)
         expected = records.summary.window.steps * plan.world_size

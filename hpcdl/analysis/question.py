@@ -49,14 +49,16 @@ class Means:
     device: str
     layout: str
     hardware: tuple[str, ...]
+    software: tuple[str | None, ...]
 
     def takes_in(self, other: Means) -> bool:
         """One rank alone has nobody to exchange with, so its engine and transport do not matter."""
         alone = other.engine == "single"
-        return alone and (self.device, self.layout, self.hardware) == (
+        return alone and (self.device, self.layout, self.hardware, self.software) == (
             other.device,
             other.layout,
             other.hardware,
+            other.software,
         )
 
 
@@ -100,7 +102,16 @@ def read_means(launch: LaunchResult) -> Means | None:
     hardware = {gpu for machine in launch.machines for gpu in machine.gpus} or {
         machine.cpu for machine in launch.machines
     }
-    return Means(launch.engine, launch.transport, launch.device, launch.layout, tuple(sorted(hardware)))
+    versions = launch.environment.versions
+    return Means(
+        launch.engine,
+        launch.transport,
+        launch.device,
+        launch.layout,
+        hardware=tuple(sorted(hardware)),
+        # Not Horovod's: a single rank does not load it, and may be the base all the same.
+        software=(versions.hpcdl, versions.code, versions.torch, versions.dali, versions.cuda),
+    )
 
 
 def group(launches: Iterable[LaunchResult]) -> dict[Question, list[LaunchResult]]:

@@ -88,10 +88,10 @@ def compare_sizes(results: Sequence[RunResult], *, force: bool = False) -> Scali
     groups = group(launches)
     tables = {question: members for question, members in groups.items() if _count_sizes(members) > 1}
     left_over = {question: members for question, members in groups.items() if question not in tables}
-    local = {id(launch): result.job.executor == "local" for result in results for launch in result.launches}
+    homes = {id(launch): result for result in results for launch in result.launches}
     return ScalingStudy(
         tables=tuple(
-            _tabulate(question, members, local=any(local[id(member)] for member in members), force=force)
+            _tabulate(question, members, runs=[homes[id(member)] for member in members], force=force)
             for question, members in tables.items()
         ),
         refusals=tuple(_refuse(left_over)),
@@ -125,7 +125,12 @@ def _name_batch(batch: Batch, members: Sequence[LaunchResult]) -> str:
     return f"{batch.text} ({ranks} {'rank' if ranks == 1 else 'ranks'})"
 
 
-def _tabulate(question: Question, launches: Sequence[LaunchResult], *, local: bool, force: bool) -> Scaling:
+def _tabulate(
+    question: Question, launches: Sequence[LaunchResult], *, runs: Sequence[RunResult], force: bool
+) -> Scaling:
+    """One table; `runs` holds the run of each launch."""
+    local = any(run.job.executor == "local" for run in runs)
+    one_run = len({run.run_id for run in runs}) == 1
     sizes = {size: list(members) for size, members in groupby(sorted(launches, key=_size), key=_size)}
     rehearsal = _find_rehearsal(launches, local=local)
     withheld = None if force or rehearsal is None else Missing(missing=f"{rehearsal} (--force shows it)")
@@ -138,7 +143,8 @@ def _tabulate(question: Question, launches: Sequence[LaunchResult], *, local: bo
     return Scaling(
         question=question,
         points=points,
-        bracketed=_is_bracketed(launches, base_size),
+        # In several runs it is several allocations, and the weather may have changed between them.
+        bracketed=one_run and _is_bracketed(launches, base_size),
         drift=drift,
         rehearsal=rehearsal,
         forced=force and rehearsal is not None,
@@ -202,8 +208,9 @@ def _name_missing_base(base: Reading) -> Reading:
 
 
 def _is_bracketed(launches: Sequence[LaunchResult], base_size: tuple[int, int]) -> bool:
-    order = [_size(launch) for launch in launches]
-    return order[0] == base_size == order[-1] and len(set(order)) > 1
+    """The base is first and last among the launches that earned a rate."""
+    order = [_size(launch) for launch in launches if not isinstance(launch.images_per_s, Missing)]
+    return bool(order) and order[0] == base_size == order[-1] and len(set(order)) > 1
 
 
 def _measure_drift(base: Sequence[LaunchResult]) -> Reading:

@@ -58,11 +58,22 @@ def measure_steps(steps: Sequence[Step], *, absent: str = NO_STEPS) -> StepStati
     )
 
 
-def trace_loss(steps: Iterable[Step]) -> tuple[float, ...]:
-    """The loss of each step in order, warm-up first: the mean over the ranks that recorded one."""
+def find_divergence(steps: Iterable[Step]) -> int | None:
+    """The first step whose loss was not a number, on any rank; None: there is none."""
+    return min((step.step for step in steps if step.loss is None), default=None)
+
+
+def tell_divergence(step: int) -> str:
+    """Why there is no loss to show."""
+    return f"training diverged: the loss was not a number at step {step}"
+
+
+def trace_loss(steps: Sequence[Step]) -> tuple[float, ...]:
+    """The loss of each step in order, warm-up first: the mean over the ranks; it ends where training diverged."""
+    diverged = find_divergence(steps)
     losses: defaultdict[tuple[bool, int], list[float]] = defaultdict(list)
     for step in steps:
-        if step.loss is not None:
+        if step.loss is not None and (diverged is None or step.step < diverged):
             losses[not step.warmup, step.step].append(step.loss)
     return tuple(statistics.fmean(losses[key]) for key in sorted(losses))
 
@@ -105,8 +116,15 @@ def find_progress(
         steps_planned=planned,
         warmup_done=len(warmup),
         images_per_s=_live_rate(furthest, world_size),
-        loss=loss[-1] if loss else Missing(missing="no loss was recorded yet"),
+        loss=_newest_loss(steps, loss),
     )
+
+
+def _newest_loss(steps: Sequence[Step], losses: Sequence[float]) -> Reading:
+    diverged = find_divergence(steps)
+    if diverged is not None:
+        return Missing(missing=tell_divergence(diverged))
+    return losses[-1] if losses else Missing(missing="no loss was recorded yet")
 
 
 def _live_rate(steps: Sequence[Step], world_size: int) -> Reading:

@@ -21,8 +21,8 @@ def doctor(
     """What works here: torch, Horovod, MPI, DALI, power sensors, Slurm; and what to do about the rest."""
     import json
 
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from hpcdl.cli import screen
 
@@ -36,8 +36,9 @@ def doctor(
     table.add_column()
     table.add_column()
     for condition in found:
-        verdict = "[green]ok[/]" if condition.ok and not condition.do else escape(condition.do)
-        table.add_row(condition.name, escape(condition.value), verdict)
+        well = condition.ok and not condition.do
+        verdict = Text("ok", style="green") if well else Text(condition.do)
+        table.add_row(condition.name, condition.value, verdict)
     screen.results.print(table)
 
 

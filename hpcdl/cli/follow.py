@@ -13,7 +13,7 @@ from hpcdl import jobs, report, slurm
 from hpcdl.analysis.ending import JobState
 from hpcdl.analysis.job import analyse_run
 from hpcdl.cli import screen
-from hpcdl.errors import Failure
+from hpcdl.errors import Failure, Mistake
 from hpcdl.records import Missing
 from hpcdl.report.wording import count
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TICK_S = 0.5
 # Ranks that have not written how they ended may still do so.
 UNDER_WAY = JobState(over=False)
+# After a job that went wrong a rank may have left no record at all: then there is nothing to wait for.
+SETTLE_BADLY_S = 15.0
 # Once all launches have ended, so will the job: how often Slurm is asked then.
 SOON_S = 2.0
 
@@ -94,11 +96,12 @@ def _watch(folder: RunFolder, board: Board) -> Standing:
 
 
 def _settle(folder: RunFolder, standing: Standing) -> None:
-    """Slurm says that the job has ended well: wait for the records to say it too."""
-    if not standing.well:
-        return
-    deadline = time.monotonic() + jobs.SETTLE_S
-    while time.monotonic() < deadline and not analyse_run(folder, UNDER_WAY, with_steps=False).completed:
+    """Slurm says that the job has ended: wait until the records say it too, for longer where all went well."""
+    deadline = time.monotonic() + (jobs.SETTLE_S if standing.well else SETTLE_BADLY_S)
+    while time.monotonic() < deadline:
+        states = {launch.state for launch in analyse_run(folder, UNDER_WAY, with_steps=False).launches}
+        if "running" not in states and not (standing.well and states - {"completed"}):
+            return
         time.sleep(TICK_S)
 
 
@@ -110,10 +113,19 @@ def _finish(
     if interrupted:
         raise typer.Exit(130)
     if not result.completed:
+        _blame_input(result)
         raise Failure(
             f"run {folder.run_id} was not completed ({result.state}).", do=f"See hpcdl logs {folder.run_id}."
         )
     raise typer.Exit(0)
+
+
+def _blame_input(result: RunResult) -> None:
+    """Raise Mistake where a rank found that the input cannot be used: a damaged image, a folder that is none."""
+    for launch in result.launches:
+        culprit = launch.ending.culprit
+        if culprit is not None and culprit.outcome == "failed" and culprit.exit_code == Mistake.exit_code:
+            raise Mistake(culprit.reason)
 
 
 class Board:

@@ -1,4 +1,7 @@
-"""Where things are printed: results on stdout, talk on stderr; colour only on a terminal."""
+"""Where things are printed: results on stdout, talk on stderr; colour only on a terminal.
+
+Without markup: a path may hold square brackets.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from hpcdl.errors import UnknownName
 if TYPE_CHECKING:
     from hpcdl.report.content import Report
 
-results = Console(highlight=False)
-talk = Console(stderr=True, highlight=False)
+results = Console(highlight=False, markup=False)
+talk = Console(stderr=True, highlight=False, markup=False)
 
 
 def show(report: Report, form: str = "terminal", *, as_json: bool = False) -> None:

@@ -43,7 +43,7 @@ def submit(
     asked, place = _resolve(benchmark, said, store, site, _read_options(option))
     job = preparation.prepare_cluster_job(asked, place)
     preparation.check_data(job)
-    _show_plan(job)
+    _show_plan(job, whole=dry_run)
     if dry_run:
         print(script.render(job), end="")
         return
@@ -75,7 +75,7 @@ def run(
     asked, place = _resolve(benchmark, said, store, site, {})
     job = preparation.prepare_local_job(asked, place)
     preparation.check_data(job)
-    _show_plan(job)
+    _show_plan(job, whole=dry_run)
     if dry_run:
         print(job.model_dump_json(indent=1))
         return
@@ -156,14 +156,17 @@ def _with_source(job: Job, submit_job: Any) -> RunFolder:
     return folder
 
 
-def _show_plan(job: Job) -> None:
-    """The values that matter and where each comes from, on stderr."""
+def _show_plan(job: Job, *, whole: bool) -> None:
+    """The values that matter and where each comes from, on stderr; `whole`: every value that somebody set."""
     from rich.table import Table
 
     from hpcdl.cli import screen
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for label, value, key in describe_plan(job):
+    rows = describe_plan(job)
+    if whole:
+        rows += describe_rest(job, {key for _, _, key in rows})
+    for label, value, key in rows:
         table.add_row(label, value, job.sources.get(key, "default"), style="dim")
     screen.talk.print(table)
 
@@ -201,6 +204,15 @@ def describe_plan(job: Job) -> list[tuple[str, str, str]]:
             ("walltime", format_walltime(job.walltime_s), "slurm.walltime"),
         ]
     return rows
+
+
+def describe_rest(job: Job, shown: set[str]) -> list[tuple[str, str, str]]:
+    """The settings that somebody set and that `shown` does not hold, by their own names."""
+    from hpcdl.settings import flatten
+
+    values = flatten(job.benchmark.model_dump(mode="json")) | flatten(job.site.model_dump(mode="json"))
+    hidden = {"name", "about", *shown}
+    return [(key, str(values.get(key, "")), key) for key in sorted(job.sources) if key not in hidden]
 
 
 def _announce(job: Job, folder: RunFolder, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import os
@@ -84,7 +85,7 @@ def read_versions() -> Versions:
         torch=torch.__version__,
         horovod=_loaded_version("horovod"),
         dali=_loaded_version("nvidia.dali"),
-        mpi=None,
+        mpi=_loaded_mpi_version(),
         nccl=_nccl_version(),
         cuda=torch.version.cuda,
     )
@@ -99,6 +100,17 @@ def _nccl_version() -> str | None:
 def _loaded_version(module: str) -> str | None:
     loaded = sys.modules.get(module)
     return str(loaded.__version__) if loaded is not None else None
+
+
+def _loaded_mpi_version(maps: str = "/proc/self/maps") -> str | None:
+    """What the MPI library that is loaded says of itself ('Open MPI v4.1.4'); MPI need not be initialised."""
+    paths = [line.split(maxsplit=5)[-1] for line in _read_line(maps).splitlines() if "/libmpi.so" in line]
+    if not paths:
+        return None
+    # MPI_MAX_LIBRARY_VERSION_STRING: 256 in Open MPI, 8192 in MPICH.
+    words, length = ctypes.create_string_buffer(8192), ctypes.c_int()
+    ctypes.CDLL(paths[0]).MPI_Get_library_version(words, ctypes.byref(length))
+    return words.value.decode(errors="replace").split(",")[0].strip()
 
 
 @functools.cache

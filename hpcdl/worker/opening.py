@@ -7,12 +7,17 @@ brings its job along, and lays out the folder itself.
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+from hpcdl.durable import publish_record
 from hpcdl.errors import Failure, HpcdlError, Mistake
 from hpcdl.frozen import parse
 from hpcdl.plan import Job
+from hpcdl.records import Submission
 from hpcdl.store import RunFolder, lay_out
 
 
@@ -25,7 +30,9 @@ def open_run(job: Job) -> RunFolder:
     """
     folder = RunFolder(Path(job.run_dir))
     if not folder.job_path.exists():
-        return lay_out(job, script=None)
+        lay_out(job, script=None)
+        _record_submission(folder)
+        return folder
     if folder.job().plan_hash != job.plan_hash:
         raise Failure(f"{folder.path} holds another job.", do="Submit anew; a run is never written over.")
     if any(launch.exits() for launch in folder.launches()):
@@ -34,6 +41,16 @@ def open_run(job: Job) -> RunFolder:
             do="A measurement that is started twice is two runs: submit anew.",
         )
     return folder
+
+
+def _record_submission(folder: RunFolder) -> None:
+    """Nobody but the job itself knows its number, where the script was given to sbatch by hand."""
+    number = os.environ.get("SLURM_JOB_ID", "")
+    if number.isdigit():
+        record = Submission(
+            slurm_job_id=int(number), host=socket.gethostname(), submitted_utc=datetime.now(UTC)
+        )
+        publish_record(folder.submission_path, record)
 
 
 def main() -> None:

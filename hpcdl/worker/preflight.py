@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
@@ -58,7 +59,7 @@ def check_cards(launch: Launch, cards: Sequence[Card]) -> tuple[Finding, ...]:
     """All findings over the gathered cards, in the order in which they are shown. Pure."""
     hosts = [card.host for card in cards]
     return (
-        _check_places(hosts),
+        _check_places(launch, hosts),
         _check_gpus(hosts),
         _check_fingerprints(cards),
         _check_cores(launch, hosts),
@@ -72,14 +73,19 @@ def require(findings: Sequence[Finding]) -> None:
         raise Refused("; ".join(f"{finding.check}: {finding.detail}" for finding in failed) + ".")
 
 
-def _check_places(hosts: Sequence[Host]) -> Finding:
+def _check_places(launch: Launch, hosts: Sequence[Host]) -> Finding:
     check = "one rank for each place"
     pair = _find_pair(hosts, lambda host: (host.host, host.local_rank))
     if pair:
         one, other = pair
         detail = f"ranks {one.rank} and {other.rank} are both local rank {one.local_rank} of {one.host}"
         return Finding(check=check, outcome="failed", detail=detail)
-    return Finding(check=check, outcome="held", detail=f"{len({host.host for host in hosts})} hosts")
+    names = Counter(host.host for host in hosts)
+    if len(names) != launch.nodes or set(names.values()) != {launch.tasks_per_node}:
+        found = ", ".join(f"{count} on {name}" for name, count in sorted(names.items())[:8])
+        detail = f"{launch.tasks_per_node} ranks on each of {launch.nodes} nodes were planned, and there are {found}"
+        return Finding(check=check, outcome="failed", detail=detail)
+    return Finding(check=check, outcome="held", detail=f"{len(names)} hosts")
 
 
 def _check_gpus(hosts: Sequence[Host]) -> Finding:

@@ -51,7 +51,8 @@ def _train(path: Path, reporter: Reporter, beacon: Beacon) -> tuple[Ended, int]:
     except Refused as refusal:
         return Ended(outcome="refused", reason=str(refusal)), EXIT_REFUSED
     except HpcdlError as problem:
-        return Ended(outcome="failed", reason=str(problem)), 1
+        # 2 for a mistake of the person's: it is handed on as the exit code of the whole run.
+        return Ended(outcome="failed", reason=str(problem)), problem.exit_code
     except Exception as problem:  # noqa: BLE001 (whatever it is, it is recorded, and the process ends)
         traceback.print_exc()
         return Ended(outcome="failed", reason=f"{type(problem).__name__}: {problem}"), 1

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from hpcdl.frozen import Frozen
 from hpcdl.records import Environment, Step, Summary
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def _make_printable(text: str) -> str:
@@ -68,7 +65,3 @@ class Reporter:
         data = message.model_dump_json().encode() + b"\n"
         while data:
             data = data[os.write(self._descriptor, data) :]
-
-    def steps(self, steps: Iterable[Step]) -> None:
-        for step in steps:
-            self.say(Stepped(step=step))

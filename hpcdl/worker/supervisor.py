@@ -70,7 +70,11 @@ class Supervisor:
         if self._launch.launcher != "srun":
             # Slurm clears up behind itself. Here, nobody else would end us after a SIGKILL of `hpcdl run`.
             rank_process.ask_for_signal_when_parent_dies(signal.SIGTERM)
-        child = self._start()
+        try:
+            child = self._start()
+        except OSError as problem:
+            self._ended = Ended(outcome="failed", reason=f"the rank could not be started: {problem}")
+            return self._close(1)
         try:
             self._watch(child)
         finally:

@@ -255,7 +255,11 @@ def _environment(
 def _verify(rank: Rank, source: Source) -> None:
     """Decode everything once before training, unless an earlier launch of this run did so with the same files."""
     listing = source.listing_digest()
-    if not rank.plan.verify_data or listing is None or listing in _verified_before(rank):
+    if not rank.plan.verify_data or listing is None:
+        return
+    # Decided together: a file that one node sees already may not have reached another's cache.
+    unverified = 0.0 if listing in _verified_before(rank) else 1.0
+    if rank.engine.sum([unverified])[0] == 0:
         return
     source.verify(lambda done, _: rank.beacon.show(done, "data"))
     # Only when all ranks have found nothing wrong is the whole data set verified.

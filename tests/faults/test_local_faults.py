@@ -23,6 +23,7 @@ from tests.faults.theatre import (
     supervise,
     until,
 )
+from tests.photographs import make_tree
 
 
 @pytest.fixture
@@ -233,6 +234,16 @@ def test_ctrl_c_while_lenet_trains_for_real(person):
     [launch] = assert_interrupted(person, process).launches()
     assert [record.outcome for record in launch.exits()] == ["stopped"]
     assert len(launch.steps()) >= 5
+
+
+def test_a_damaged_image_is_named_before_training(person, tmp_path):
+    tree = make_tree(tmp_path / "tiles", classes=2, per_class=8, size=64)
+    damaged = sorted(tree.glob("train/*/*.jpg"))[5]
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    code, _, err = person.hpcdl(*LENET, "--data", tree, "--steps", "2", act=None)
+    assert code == 2
+    assert str(damaged) in err.replace("\n", "")
+    assert person.run().launches()[0].steps() == []
 
 
 def test_launches_run_one_after_another(person):

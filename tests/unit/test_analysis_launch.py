@@ -303,3 +303,14 @@ def test_combined_rates_lie_within_their_bounds(rates):
 def test_the_95th_percentile_lies_between_median_and_maximum(values):
     ordered = sorted(values)
     assert ordered[(len(ordered) - 1) // 2] * (1 - 1e-9) <= percentile_95(values) <= ordered[-1] * (1 + 1e-9)
+
+
+def test_a_training_that_diverged_has_no_loss_to_show():
+    """On one rank alone is enough; the last finite loss before it is not the result."""
+    steps = [make_step(rank, step) for step in range(5) for rank in range(2)]
+    diverged = [
+        step.model_copy(update={"loss": None}) if (step.rank, step.step) == (1, 3) else step for step in steps
+    ]
+    assert len(trace_loss(diverged)) == 3
+    progress = find_progress(diverged, planned=5, world_size=2, loss=trace_loss(diverged))
+    assert progress.loss.missing == "training diverged: the loss was not a number at step 3"

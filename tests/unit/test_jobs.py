@@ -14,7 +14,7 @@ import pytest
 from hpcdl import jobs, local
 from hpcdl.durable import publish_record
 from hpcdl.errors import Failure, Mistake, RefusedJob
-from hpcdl.jobs import LocalRun
+from hpcdl.jobs import LocalRun, read_start
 from hpcdl.preparation import Asked, prepare_cluster_job, prepare_local_job
 from hpcdl.records import Submission
 from hpcdl.site import Site
@@ -177,13 +177,20 @@ def test_a_run_of_this_machine_stands_as_its_process_does(tmp_path):
     run = write_run(tmp_path, launcher="direct")
     here = socket.gethostname()
     publish_record(
-        run.submission_path, Submission(pid=os.getpid(), host=here, submitted_utc="2026-11-22T14:12:00Z")
+        run.submission_path,
+        Submission(
+            pid=os.getpid(),
+            process_start=read_start(os.getpid()),
+            host=here,
+            submitted_utc="2026-11-22T14:12:00Z",
+        ),
     )
     assert not jobs.look([run])[run.run_id].over
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     publish_record(
-        run.submission_path, Submission(pid=ended.pid, host=here, submitted_utc="2026-11-22T14:12:00Z")
+        run.submission_path,
+        Submission(pid=ended.pid, process_start="boot 1", host=here, submitted_utc="2026-11-22T14:12:00Z"),
     )
     assert jobs.look([run])[run.run_id].over
 
@@ -191,7 +198,12 @@ def test_a_run_of_this_machine_stands_as_its_process_does(tmp_path):
 def test_a_process_id_that_somebody_else_has_now_is_left_alone(tmp_path):
     run = write_run(tmp_path, launcher="direct")
     stranger = subprocess.Popen(["sleep", "60"])
-    submission = Submission(pid=stranger.pid, host=socket.gethostname(), submitted_utc="2026-11-22T14:12:00Z")
+    submission = Submission(
+        pid=stranger.pid,
+        process_start="another boot 1",
+        host=socket.gethostname(),
+        submitted_utc="2026-11-22T14:12:00Z",
+    )
     publish_record(run.submission_path, submission)
     with pytest.raises(Mistake, match="is over"):
         jobs.cancel(run)
@@ -285,3 +297,16 @@ def test_mpirun_is_wanted_for_mpi_alone(monkeypatch, tmp_path):
     assert local.choose_launcher("gloo") == "direct"
     with pytest.raises(Mistake, match="mpirun is not on PATH"):
         local.choose_launcher("mpi")
+
+
+def test_where_slurm_cannot_be_asked_a_job_is_not_over(store, monkeypatch):
+    run = write_run(store.root, nodes=[1], run_id="20261122-141200-k3f9")
+    monkeypatch.setenv("PATH", "/nowhere")
+    standing = jobs.look([run])[run.run_id]
+    assert (standing.over, standing.word) == (False, "no Slurm here to ask")
+
+
+def test_a_process_is_known_by_its_number_and_its_start():
+    assert jobs.read_start(os.getpid()) == jobs.read_start(os.getpid())
+    assert jobs.read_start(os.getpid()) != jobs.read_start(os.getppid())
+    assert jobs.read_start(2**22 + 1) is None

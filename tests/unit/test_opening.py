@@ -109,3 +109,10 @@ def test_a_store_that_cannot_be_written_ends_in_one_message(monkeypatch, capsys,
     assert left.value.code == Mistake.exit_code
     assert "cannot be written" in capsys.readouterr().err
     assert not RunFolder(tmp_path / "file" / "run").job_path.exists()
+
+
+def test_a_script_given_to_sbatch_by_hand_records_its_own_job(tmp_path, monkeypatch):
+    job = write_run(tmp_path / "elsewhere", nodes=[1], run_id="20261122-141200-k3f9").job()
+    job = job.model_copy(update={"run_dir": str(tmp_path / "runs" / job.run_id)})
+    monkeypatch.setenv("SLURM_JOB_ID", "48152")
+    assert opening.open_run(job).submission().slurm_job_id == 48152

@@ -161,3 +161,10 @@ def test_what_could_not_be_looked_at_does_not_stop_the_launch():
 def test_cards_survive_the_exchange():
     card = make_card(0, gpu_uuid="GPU-1", cpu="naïve 数")
     assert exchange_cards(card, Single()) == (card,)
+
+
+def test_fewer_nodes_than_planned_are_not_the_planned_launch():
+    """Four ranks on two hosts are not four nodes, whatever the edited script started them on."""
+    [(name, detail)] = failures(make_cards(), make_launch(nodes=4, tasks=1, cores=4))
+    assert name == "one rank for each place"
+    assert detail == "1 ranks on each of 4 nodes were planned, and there are 2 on node1, 2 on node2"

@@ -118,4 +118,4 @@ def test_slurm_is_the_clusters_own(environment: dict) -> None:
 
 
 def test_it_says_that_it_was_not_installed() -> None:
-    assert "NOT installed" in (ROOT / "spack.yaml").read_text()
+    assert "NOT been installed" in (ROOT / "spack.yaml").read_text()

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from hpcdl.worker.data.pipeline import Stream
+from hpcdl.worker.data.pipeline import Stream, load
 from hpcdl.worker.data.sampler import Sampler
 from hpcdl.worker.data.split import share
 
@@ -32,13 +32,14 @@ class Indexed(ABC):
         held_out: Indices into them that are validated on.
 
     Raises:
-        Mistake: More ranks, or a larger global batch, than there are training images.
+        Mistake: More ranks, or a larger global batch, than there are training images; or DALI is missing.
     """
 
     name: str
     classes: int
 
     def __init__(self, request: Request, labels: Indices, training: Indices, held_out: Indices) -> None:
+        load()  # DALI missing is said now, and its version is known when the ranks compare theirs
         self._request = request
         self._labels = labels
         self._training = training

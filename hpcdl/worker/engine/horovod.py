@@ -176,8 +176,12 @@ def _choose_transport(hvd: Any, launch: Launch, device: torch.device) -> str:
 
 
 def _set_environment(launch: Launch, transport: str, controller: str) -> None:
-    """Horovod takes its settings from the environment; a site's own settings win."""
-    settings = _settings(launch, controller)
+    """Horovod takes its settings from the environment.
+
+    What the plan says and the report repeats is set whatever stands there; in all else a site's own settings win.
+    """
+    os.environ.update(_planned(launch, controller))
+    settings = _patience(launch)
     if transport == "nccl":
         settings["HOROVOD_GPU_OPERATIONS"] = "NCCL"
     else:
@@ -197,12 +201,17 @@ def cycle_time_ms(network: Network) -> float:
     return min(LONGEST_CYCLE_MS, max(SHORTEST_CYCLE_MS, network.gradient_bytes() / BYTES_PER_CYCLE_MS))
 
 
-def _settings(launch: Launch, controller: str) -> dict[str, str]:
-    half = max(1, int(launch.progress_timeout_s / 2))
+def _planned(launch: Launch, controller: str) -> dict[str, str]:
     return {
         "HOROVOD_CONTROLLER": controller,
         "HOROVOD_CPU_OPERATIONS": "gloo" if controller == "gloo" else "mpi",
         "HOROVOD_FUSION_THRESHOLD": str(launch.train.fusion_mb * 1024 * 1024),
+    }
+
+
+def _patience(launch: Launch) -> dict[str, str]:
+    half = max(1, int(launch.progress_timeout_s / 2))
+    return {
         # Off by default in Horovod: a stalled rank would wait for ever. Our own deadline comes between the two.
         "HOROVOD_STALL_CHECK_TIME_SECONDS": str(half),
         "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(4 * half),
