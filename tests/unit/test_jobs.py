@@ -148,14 +148,20 @@ def test_a_walltime_that_was_said_is_taken(store):
     assert prepare(store, slurm={"walltime": "1:30:00"}).walltime_s == 5400
 
 
-def test_the_walltime_follows_what_was_seen(tmp_path, store):
+def test_the_walltime_follows_what_was_seen_on_nodes_of_the_same_shape(tmp_path, store):
     run = write_run(tmp_path / "runs", nodes=[1])
     record(run, 1, Recording(images_per_s=1.0))
-    asked = Asked(run.job().benchmark, Site.model_validate({"node": {"cores": 4, "gpus": 0}}), {})
-    job = prepare_cluster_job(asked, store)
+    cores = run.job().launches[0].cpus_per_task
+    same, other = (
+        prepare_cluster_job(
+            Asked(run.job().benchmark, Site.model_validate({"node": {"cores": count, "gpus": 0}}), {}), store
+        )
+        for count in (cores, cores + 1)
+    )
     # 20 steps and 2 of warm-up, each of 256 images at 1 image/s
-    assert job.walltime_s > 1.5 * 22 * 256
-    assert "last seen 256 s a step" in job.sources["slurm.walltime"]
+    assert same.walltime_s > 1.5 * 22 * 256
+    assert "last seen 256 s a step" in same.sources["slurm.walltime"]
+    assert "assumed speed" in other.sources["slurm.walltime"]
 
 
 # ---- Where a run stands ----
@@ -308,5 +314,5 @@ def test_where_slurm_cannot_be_asked_a_job_is_not_over(store, monkeypatch):
 
 def test_a_process_is_known_by_its_number_and_its_start():
     assert jobs.read_start(os.getpid()) == jobs.read_start(os.getpid())
-    assert jobs.read_start(os.getpid()) != jobs.read_start(os.getppid())
+    assert jobs.read_start(os.getpid()) != jobs.read_start(1)
     assert jobs.read_start(2**22 + 1) is None
