@@ -36,6 +36,8 @@ COMMUNICATION_WORDS = (
 )
 
 
+# Slurm's words for a job that did not end by itself.
+ENDED_FROM_OUTSIDE = ("CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED")
 # Process states in which a rank holds up the others, wherever it is: stopped, traced, waiting for a disk.
 HELD_UP = frozenset({"T", "t", "D"})
 
@@ -86,6 +88,8 @@ def judge(
     if not last:
         return _judge_without_exits(silent, began=began, job=job)
     culprit = find_culprit(last.values())
+    if culprit is not None and _looks_like_a_follower(culprit) and _was_ended(job):
+        return Ending("stopped", f"the launch was stopped: {_tell_job_end(job)}.", silent=silent)
     if culprit is not None and not (silent and _looks_like_a_follower(culprit) and _is_over(job)):
         state: State = "refused" if culprit.outcome == "refused" else "failed"
         return Ending(state, _tell(culprit, last, silent), culprit, silent)
@@ -102,6 +106,11 @@ def _last_by_rank(exits: Sequence[Exit], world_size: int) -> dict[int, Exit]:
     newest = max((record.restart for record in exits), default=0)
     known = [record for record in exits if record.rank < world_size and record.restart == newest]
     return {record.rank: record for record in known}
+
+
+def _was_ended(job: JobState | None) -> bool:
+    """Somebody ended the job from outside; then a rank whose peers went first may have failed before it was told."""
+    return job is not None and job.over and job.words.startswith(ENDED_FROM_OUTSIDE)
 
 
 def _is_over(job: JobState | None) -> bool:

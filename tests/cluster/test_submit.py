@@ -27,9 +27,9 @@ def person(cluster: ModuleType, shared_dir: Path) -> Person:
     return Person.arrive(shared_dir)
 
 
-@pytest.fixture(scope="session")
-def tiles(running_cluster: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiles of two real photographs as a JPEG tree, where all nodes see it."""
+@pytest.fixture
+def tiles(cluster: ModuleType) -> Path:
+    """Tiles of two real photographs as a JPEG tree, where all nodes see it; made again where the cluster was."""
     from tests.cluster import layout
     from tests.photographs import make_tree
 

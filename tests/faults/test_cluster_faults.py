@@ -79,8 +79,9 @@ def test_cancel(person: Person) -> None:
     run, launch = start_endless(person, "--engine", "ddp")
     person.hpcdl("cancel", run.run_id)
     until(lambda: is_over(run), "the end", timeout_s=75)
-    assert {record.outcome for record in launch.exits()} == {"stopped"}
-    assert "stopped" in person.hpcdl("report", run.run_id).stdout
+    # A rank may find its peers gone before it is told to end.
+    assert {record.outcome for record in launch.exits()} <= {"stopped", "failed"}
+    assert "the launch was stopped" in " ".join(person.hpcdl("report", run.run_id).stdout.split())
     assert len(launch.steps()) >= 4
 
 
@@ -90,7 +91,7 @@ def test_scancel_from_outside(person: Person) -> None:
     until(lambda: is_over(run), "the end", timeout_s=75)
     assert len(launch.steps()) >= 4
     assert launch.summary() is None
-    assert "stopped" in person.hpcdl("report", run.run_id).stdout
+    assert "the launch was stopped" in " ".join(person.hpcdl("report", run.run_id).stdout.split())
 
 
 def test_walltime_with_its_warning(person: Person) -> None:

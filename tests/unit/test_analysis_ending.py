@@ -164,6 +164,14 @@ def test_ranks_are_drawn_together():
     assert format_ranks([*range(64), 65, 66, *range(70, 73)]) == "ranks 0-63, 65, 66, 70-72"
 
 
+def test_a_rank_that_fails_because_the_job_is_cancelled_is_no_culprit():
+    exits = [make_exit(0, **STOPPED), make_exit(1, **GLOO)]
+    ended = judge(2, exits, summary=None, began=True, job=JobState(over=True, words="CANCELLED by 0"))
+    assert (ended.state, ended.culprit) == ("stopped", None)
+    by_itself = judge(2, exits, summary=None, began=True, job=JobState(over=True, words="FAILED"))
+    assert by_itself.state == "failed"
+
+
 def test_a_stopped_rank_holds_up_the_others_also_where_they_wait():
     waiting = [make_exit(rank, **HUNG, phase="exchange", process_state="S") for rank in (0, 1, 3)]
     stopped = make_exit(2, **HUNG, phase="exchange", process_state="T")
