@@ -12,8 +12,9 @@ aten = torch.ops.aten
 
 # Output channels (of a group) from which on the product pays for unrolling; LeNet's 20 and 50 do not.
 ENOUGH_CHANNELS = 96
-# Bytes of unrolled patches that one matrix product reads: they should come from the cache.
-PATCH_BYTES = 8 << 20
+# Bytes of unrolled patches that one matrix product reads. Long products are faster than patches in the cache:
+# from 8 to 48 MB AlexNet's gain 5 to 20 %, and nothing beyond (AMD Zen 3).
+PATCH_BYTES = 48 << 20
 
 
 class Geometry(NamedTuple):
@@ -88,18 +89,19 @@ def weight_gradient(x: Tensor, gradient: Tensor, shape: torch.Size, geometry: Ge
     """
     stride, padding, groups = geometry
     outputs, inputs, kernel, _ = shape
-    result = x.new_zeros(outputs, kernel * kernel * inputs)
+    of_group = outputs // groups
+    # Transposed: MKL is 8 to 23 % faster where the product has more rows than columns.
+    result = x.new_zeros(groups, kernel * kernel * inputs, of_group)
     bytes_of_image = gradient.shape[1] * gradient.shape[2] * result.shape[1] * x.element_size()
     images = max(1, PATCH_BYTES // bytes_of_image)
-    of_group = outputs // groups
-    for group in range(groups):
+    for group, target in enumerate(result):
         source = x[..., group * inputs : (group + 1) * inputs]
-        target = result[group * of_group : (group + 1) * of_group]
         for first in range(0, len(x), images):
             piece = slice(first, first + images)
             rows = gradient[piece].flatten(0, 2)[:, group * of_group : (group + 1) * of_group]
-            target.addmm_(rows.t(), patches(source[piece], kernel, stride, padding))
-    return result.view(outputs, kernel, kernel, inputs).permute(0, 3, 1, 2)
+            target.addmm_(patches(source[piece], kernel, stride, padding).t(), rows)
+    weight = result.view(groups, kernel, kernel, inputs, of_group).permute(0, 4, 3, 1, 2)
+    return weight.reshape(tuple(shape)).contiguous(memory_format=torch.channels_last)
 
 
 def patches(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:

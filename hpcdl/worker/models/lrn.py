@@ -1,9 +1,9 @@
 """Local response normalisation across channels, fast: y = x * s^-beta with s = k + alpha / n * sum x^2.
 
 torch's own goes through a three-dimensional average pooling and a general power, and on a CPU takes longer
-than all of AlexNet's convolutions. Here the sum over a window of n channels is a product with a banded
-matrix, the power 3/4 is made of square roots, and both run over pieces of the batch that stay in the cache,
-so that main memory is read once and written once. The gradient is the closed form
+than all of AlexNet's convolutions. Here the sum over a window of n channels is made of few additions of the
+same numbers shifted against themselves, the power 3/4 of square roots, and both run over pieces of the batch
+that stay in the cache, so that main memory is read once and written once. The gradient is the closed form
 
     dx = g * s^-beta - 2 * beta * alpha / n * x * window_sum(g * x * s^(-beta - 1)),
 
@@ -14,7 +14,6 @@ torch.nn.LocalResponseNorm's, which is Caffe's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 # A piece's share of the cache: with the five scratch buffers of its size it should stay within a core's
 # part of the last level, and be long enough that starting an operation costs little beside running it.
 PIECE_BYTES = 2 << 20
-# Channels of one block of the banded product: wide enough for a matrix product to be efficient, narrow
-# enough that little of the work is spent on the zeros beside the band.
-BLOCK_CHANNELS = 32
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,7 @@ def wide(x: Tensor) -> torch.dtype:
 
 def scale(x: Tensor, window: Window) -> Tensor:
     """The sums s = k + alpha / n * (sum of x^2 over n channels), in x's shape and layout."""
-    return window_sum(x * x, window, window.alpha / window.size, window.k)
+    return window_sum(x, x, window, window.alpha / window.size).add_(window.k)
 
 
 def power_of(s: Tensor, window: Window) -> tuple[Tensor, Tensor]:
@@ -126,41 +122,67 @@ def gradient_of(gradient: Tensor, x: Tensor, window: Window) -> Tensor:
     power, inverse = power_of(scale(x, window), window)
     direct = power.mul_(gradient)
     factor = -2.0 * window.beta * window.alpha / window.size
-    through_sum = window_sum(inverse.mul_(direct).mul_(x), window, factor, 0.0)
+    through_sum = window_sum(inverse.mul_(direct), x, window, factor)
     return direct.addcmul_(x, through_sum)
 
 
-def window_sum(x: Tensor, window: Window, factor: float, offset: float) -> Tensor:
-    """The sums offset + factor * (sum of x over the window of channels around each), in x's shape and layout."""
+def window_sum(x: Tensor, y: Tensor, window: Window, factor: float) -> Tensor:
+    """The sums factor * (sum of x * y over the window of channels around each), in x's shape and layout.
+
+    y has the same shape and layout.
+    """
     if not x.is_contiguous(memory_format=torch.channels_last):
-        return _window_sum_nchw(x, window, factor, offset)
-    channels = x.shape[1]
-    rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
+        return _sum_planes(x, y, window.size).mul_(factor)
     total = torch.empty_like(x)
-    flat = total.permute(0, 2, 3, 1).view(-1, channels)
-    reach = window.size // 2
-    for first in range(0, channels, BLOCK_CHANNELS):
-        block = slice(first, min(channels, first + BLOCK_CHANNELS))
-        near = slice(max(0, block.start - reach), min(channels, block.stop + reach))
-        band = _band(channels, window.size, factor, x.dtype, x.device)[near, block]
-        constant = _constant(channels, offset, x.dtype, x.device)[block]
-        torch.addmm(constant, rows[:, near], band, out=flat[:, block])
+    # All channels of all pixels in one long row: additions along it are the fastest that there are.
+    sums = _sum_rows(_rows(x), _rows(y), window.size)
+    torch.mul(sums, factor, out=_rows(total))
     return total
 
 
-def _window_sum_nchw(x: Tensor, window: Window, factor: float, offset: float) -> Tensor:
-    images, channels = x.shape[:2]
-    band = _band(channels, window.size, factor, x.dtype, x.device).t().expand(images, channels, channels)
-    return torch.bmm(band, x.reshape(images, channels, -1)).add_(offset).view(x.shape)
+def _rows(x: Tensor) -> Tensor:
+    """Channels_last (N, C, H, W) as (N * H * W, C), without a copy."""
+    return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
 
 
-@lru_cache
-def _band(channels: int, size: int, factor: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(channels, channels): `factor` where input channel i lies in the window of output channel o."""
-    ones = torch.ones(channels, channels, dtype=dtype)
-    return ones.triu(-(size // 2)).tril(size // 2).mul_(factor).to(device)
+def _sum_rows(x: Tensor, y: Tensor, size: int) -> Tensor:
+    """Sums of x * y over windows along each row of (rows, channels). Between rows stand zeros, so that no window
+    sees another row's channels; sums that do are made too, and left out of what is returned.
+    """
+    rows, channels = x.shape
+    pitch = channels + size - 1
+    padded = x.new_empty(rows, pitch)
+    _multiply_into(padded, x, y, size // 2)
+    return _running_sums(padded.view(-1), size, 0).as_strided((rows, channels), (pitch, 1))
 
 
-@lru_cache
-def _constant(channels: int, value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.full((channels,), value, dtype=dtype, device=device)
+def _sum_planes(x: Tensor, y: Tensor, size: int) -> Tensor:
+    """The same over channels that are planes: (N, C, H, W) contiguous."""
+    images, channels, height, width = x.shape
+    padded = x.new_empty(images, channels + size - 1, height, width)
+    _multiply_into(padded, x, y, size // 2)
+    return _running_sums(padded, size, 1)
+
+
+def _multiply_into(padded: Tensor, x: Tensor, y: Tensor, margin: int) -> None:
+    """Write x * y between `margin` channels of zeros on either side; dimension 1 is the channels'."""
+    channels = x.shape[1]
+    padded[:, :margin] = 0
+    padded[:, margin + channels :] = 0
+    torch.mul(x, y, out=padded[:, margin : margin + channels])
+
+
+def _running_sums(values: Tensor, size: int, dim: int) -> Tensor:
+    """Sums over `size` neighbours along a dimension, size - 1 fewer than there are values.
+
+    By doubling: two make four, and one more five, so that 5 neighbours take 3 additions rather than 4.
+    """
+    if size == 1:
+        return values
+    half = size // 2
+    halves = _running_sums(values, half, dim)
+    length = halves.shape[dim] - half
+    both = halves.narrow(dim, 0, length) + halves.narrow(dim, half, length)
+    if size % 2 == 0:
+        return both
+    return both.narrow(dim, 0, length - 1).add_(values.narrow(dim, size - 1, length - 1))
