@@ -57,6 +57,7 @@ class Launch(Frozen):
     nodes: int
     tasks_per_node: int
     cpus_per_task: int
+    threads_per_core: int = 1
     gpus_per_node: int
     launcher: Launcher
     pmi: str | None
@@ -92,11 +93,15 @@ class Job(Frozen):
 
 
 class Size(Frozen):
-    """How many nodes a launch takes, and how each of them is divided."""
+    """How many nodes a launch takes, and how each of them is divided.
+
+    `cpus_per_task` are hardware threads, as Slurm counts them; `threads_per_core` of them share a core.
+    """
 
     nodes: int
     tasks_per_node: int
     cpus_per_task: int
+    threads_per_core: int
     gpus_per_node: int
 
 
@@ -118,8 +123,15 @@ def cluster_sizes(benchmark: Benchmark, site: Site, *, cores: int) -> tuple[Size
             f"{tasks} tasks per node do not fit a node of {cores} cores.",
             do="Ask for fewer with --tasks-per-node, or correct [node] cores in the site file.",
         )
+    threads = site.node.threads_per_core or 1
     return tuple(
-        Size(nodes=nodes, tasks_per_node=tasks, cpus_per_task=cores // tasks, gpus_per_node=gpus)
+        Size(
+            nodes=nodes,
+            tasks_per_node=tasks,
+            cpus_per_task=cores // tasks * threads,
+            threads_per_core=threads,
+            gpus_per_node=gpus,
+        )
         for nodes in benchmark.launches.nodes
     )
 
@@ -140,9 +152,16 @@ def local_sizes(benchmark: Benchmark, site: Site, *, cores: int) -> tuple[Size, 
             f"{max(ranks)} ranks cannot have a GPU each: there are {gpus} here.",
             do="Use fewer --ranks, or train with --device cpu.",
         )
-    share = max(1, cores // max(ranks))
+    share, threads = max(1, cores // max(ranks)), site.node.threads_per_core or 1
     return tuple(
-        Size(nodes=1, tasks_per_node=count, cpus_per_task=share, gpus_per_node=gpus) for count in ranks
+        Size(
+            nodes=1,
+            tasks_per_node=count,
+            cpus_per_task=share * threads,
+            threads_per_core=threads,
+            gpus_per_node=gpus,
+        )
+        for count in ranks
     )
 
 
@@ -207,7 +226,8 @@ def resolve_training(benchmark: Benchmark, size: Size) -> Training:
         local_batch=local,
         global_batch=total,
         steps=steps,
-        threads=train.threads or size.cpus_per_task,
+        # One for each core: a second on the same core would wait for the first one's arithmetic.
+        threads=train.threads or size.cpus_per_task // size.threads_per_core,
         **kept,
     )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hpcdl import local, slurm
 from hpcdl.errors import Mistake
 from hpcdl.plan import DIGITS_TRAINING_IMAGES, Job, cluster_sizes, hash_plan, local_sizes, make_launches
+from hpcdl.processors import count_threads_per_core
 from hpcdl.store import new_run_id
 from hpcdl.walltime import estimate_walltime_s, parse_walltime_s
 
@@ -47,7 +48,8 @@ def prepare_cluster_job(asked: Asked, store: Store, *, attempt: int = 1) -> Job:
     site, sources = asked.site, dict(asked.sources)
     facts = slurm.node_facts(site.slurm.partition) if slurm.is_here() else None
     if facts is not None:
-        site = _fill_in(site, sources, {"cores": facts.cores, "gpus": facts.gpus}, "sinfo")
+        found = {"cores": facts.cores, "threads_per_core": facts.threads_per_core, "gpus": facts.gpus}
+        site = _fill_in(site, sources, found, "sinfo")
     here = {"cores": os.cpu_count() or 1}
     site = _fill_in(site, sources, here, "this machine (no site file, no sinfo)")
     sizes = cluster_sizes(asked.benchmark, site, cores=site.node.cores or 1)
@@ -64,8 +66,11 @@ def prepare_local_job(asked: Asked, store: Store) -> Job:
             Python is not.
     """
     sources = dict(asked.sources)
-    site = _fill_in(asked.site, sources, {"gpus": local.count_gpus()}, "this machine")
-    sizes = local_sizes(asked.benchmark, site, cores=len(os.sched_getaffinity(0)))
+    cpus = os.sched_getaffinity(0)
+    found = {"threads_per_core": count_threads_per_core(cpus), "gpus": local.count_gpus()}
+    site = _fill_in(asked.site, sources, found, "this machine")
+    cores = len(cpus) // (site.node.threads_per_core or 1)
+    sizes = local_sizes(asked.benchmark, site, cores=cores)
     launcher = local.choose_launcher(asked.benchmark.train.transport)
     job = _make_job(Asked(asked.benchmark, site, sources), store, sizes, launcher, attempt=1)
     job = job.model_copy(update={"python": str(Path(job.python).expanduser())})

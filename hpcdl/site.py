@@ -60,9 +60,13 @@ class Slurm(Frozen):
 
 
 class Node(Frozen):
-    """One node of the partition. `gpu` is the GPU's name, recorded with each job for its readers."""
+    """One node of the partition. `gpu` is the GPU's name, recorded with each job for its readers.
+
+    Each of its `cores` runs `threads_per_core` hardware threads, which Slurm calls CPUs.
+    """
 
     cores: Annotated[int, Field(gt=0)] | None = None
+    threads_per_core: Annotated[int, Field(gt=0)] | None = None
     gpus: Annotated[int, Field(ge=0)] | None = None
     gpu: str | None = None
     network: str | None = None

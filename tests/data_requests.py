@@ -32,7 +32,7 @@ def make_request(
 ) -> Request:
     """A request of one rank on the CPU; `train` holds keys of a benchmark's [train] table."""
     asked = Train(**{"model": "lenet", "global_batch": 8, **train})
-    size = Size(nodes=world_size, tasks_per_node=1, cpus_per_task=1, gpus_per_node=0)
+    size = Size(nodes=world_size, tasks_per_node=1, cpus_per_task=1, threads_per_core=1, gpus_per_node=0)
     return Request(
         network=networks.find(asked.model),
         training=resolve_training(Benchmark(train=asked), size),

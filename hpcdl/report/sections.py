@@ -123,7 +123,7 @@ def make_host_table(results: Sequence[RunResult]) -> Table | None:
     columns = (
         Column("host", "host", left=True),
         Column("ranks", "ranks"),
-        Column("cores_per_rank", "cores per rank"),
+        Column("cpus_per_rank", "CPUs per rank"),
         Column("threads_per_rank", "threads per rank", rank=1),
         Column("memory_bytes", "memory", rank=3),
         Column("cpu", "CPU", left=True, rank=4),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from hpcdl.errors import Mistake
 from hpcdl.walltime import parse_walltime_s
 
-# Partition (the default one with a star), nodes, CPUs, GRES, longest walltime; one row for each kind of node.
-SINFO_FORMAT = "%P|%D|%c|%G|%l|%Z"
+# Partition (the default one with a star), nodes, CPUs, GRES, longest walltime, and sockets:cores:threads; one
+# row for each kind of node.
+SINFO_FORMAT = "%P|%D|%c|%G|%l|%z"
 
 _GPU = re.compile(r"(?:^|,)gpu(?::(?P<type>[^:,()]+))?:(?P<count>\d+)(?=[(,]|$)", re.ASCII)
 _PMI = re.compile(r"^(?:srun: )?\s*(?P<name>[a-z]\w*)$", re.ASCII)
@@ -20,8 +21,8 @@ _PMIX_VERSIONS = re.compile(r"plugin versions available: (?P<names>[\w, ]+)", re
 class NodeFacts:
     """What every node of a partition offers; where nodes differ, the least of them.
 
-    `cores` are what Slurm counts as CPUs, and what --cpus-per-task takes from: hardware threads where
-    `threads_per_core` is above 1. `max_walltime_s` None: unlimited.
+    Each of the `cores` runs `threads_per_core` hardware threads: what Slurm counts as CPUs, and what
+    --cpus-per-task takes from. `max_walltime_s` None: unlimited.
     """
 
     partition: str
@@ -46,7 +47,7 @@ def read_sinfo(text: str, partition: str | None) -> NodeFacts | None:
         is_default=first.is_default,
         nodes=sum(row.nodes for row in wanted),
         cores=min(row.cores for row in wanted),
-        threads_per_core=max(row.threads_per_core for row in wanted),
+        threads_per_core=min(row.threads_per_core for row in wanted),
         gpus=min(row.gpus for row in wanted),
         gpu=first.gpu,
         max_walltime_s=first.max_walltime_s,
@@ -57,21 +58,24 @@ def _read_row(line: str) -> NodeFacts | None:
     fields = line.strip().split("|")
     if len(fields) != 6:
         return None
-    name, nodes, cores, gres, limit, threads = fields
+    name, nodes, cpus, gres, limit, shape = fields
     # A count that differs within the row is written as its least, with a plus.
-    counts = [text.rstrip("+") for text in (nodes, cores, threads)]
-    if not all(text.isdecimal() for text in counts):
+    counts = [text.rstrip("+") for text in (nodes, cpus, *shape.split(":"))]
+    if len(counts) != 5 or not all(text.isdecimal() for text in counts):
         return None
+    node_count, cpu_count, sockets, cores_per_socket, _ = map(int, counts)
+    # Not the hardware's threads: a site may have told Slurm to count cores as CPUs, and then nobody gets the rest.
+    threads_per_core = max(1, cpu_count // (sockets * cores_per_socket or cpu_count or 1))
     gpus, gpu = read_gres(gres)
     return NodeFacts(
-        name.rstrip("*"),
-        name.endswith("*"),
-        int(counts[0]),
-        int(counts[1]),
-        int(counts[2]),
-        gpus,
-        gpu,
-        _read_limit_s(limit),
+        partition=name.rstrip("*"),
+        is_default=name.endswith("*"),
+        nodes=node_count,
+        cores=cpu_count // threads_per_core,
+        threads_per_core=threads_per_core,
+        gpus=gpus,
+        gpu=gpu,
+        max_walltime_s=_read_limit_s(limit),
     )
 
 

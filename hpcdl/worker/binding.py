@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hpcdl.errors import Refused
+from hpcdl.processors import arrange_by_core
 from hpcdl.worker.process import prepare_process
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def prepare(launch: Launch, place: Place) -> None:
     Under srun the cores are Slurm's to give. Here we are the launcher, so each rank takes its own slice.
     """
     if launch.launcher != "srun":
-        cores = slice_cores(sorted(os.sched_getaffinity(0)), launch, place)
+        cores = slice_cores(arrange_by_core(os.sched_getaffinity(0)), launch, place)
         if cores:
             os.sched_setaffinity(0, cores)
     prepare_process(launch.train.threads)
@@ -54,7 +55,7 @@ def slice_cores(visible: list[int], launch: Launch, place: Place) -> list[int]:
     """The cores of one local rank; none (no binding) where the ranks are more than the cores.
 
     Args:
-        visible: Cores of the machine that may be used, ascending.
+        visible: Hardware threads that may be used, those of one core together.
         launch: Says how many tasks there are and how many cores each has.
         place: Whose slice.
     """

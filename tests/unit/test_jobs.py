@@ -133,9 +133,10 @@ def test_a_template_that_cannot_be_filled_claims_nothing(slurm, store, tmp_path)
 
 
 def test_what_the_site_does_not_say_sinfo_does(slurm, store):
-    slurm.answer("sinfo", "echo 'batch*|4|64|gpu:a100:4|infinite|2'")
+    slurm.answer("sinfo", "echo 'batch*|4|64|gpu:a100:4|infinite|2:16:2'")
     job = prepare_cluster_job(ask(), store)
     assert (job.site.node.gpus, job.launches[0].tasks_per_node) == (4, 4)
+    assert (job.site.node.cores, job.launches[0].cpus_per_task, job.launches[0].train.threads) == (32, 16, 8)
     assert job.sources["node.gpus"] == "sinfo"
     said = prepare_cluster_job(ask(node={"cores": 8, "gpus": 0}), store)
     assert (said.site.node.cores, said.site.node.gpus) == (8, 0)

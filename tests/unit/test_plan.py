@@ -22,7 +22,7 @@ from hpcdl.site import Site
 from hpcdl.spec import Benchmark
 from hpcdl.walltime import STARTUP_S, estimate_walltime_s, format_walltime, parse_walltime_s
 
-ONE = Size(nodes=1, tasks_per_node=1, cpus_per_task=8, gpus_per_node=0)
+ONE = Size(nodes=1, tasks_per_node=1, cpus_per_task=8, threads_per_core=1, gpus_per_node=0)
 
 
 def ask(launches=None, name="custom", about="", **train):
@@ -95,12 +95,12 @@ def test_a_bad_walltime_is_quoted_and_the_right_forms_are_shown():
 
 def test_a_node_with_gpus_has_a_task_for_each():
     [size] = cluster_sizes(ask(), on_node(gpus=4), cores=64)
-    assert size == Size(nodes=1, tasks_per_node=4, cpus_per_task=16, gpus_per_node=4)
+    assert size == Size(nodes=1, tasks_per_node=4, cpus_per_task=16, threads_per_core=1, gpus_per_node=4)
 
 
 def test_on_the_cpu_the_gpus_do_not_count():
     [size] = cluster_sizes(ask(device="cpu"), on_node(gpus=4), cores=64)
-    assert size == Size(nodes=1, tasks_per_node=1, cpus_per_task=64, gpus_per_node=0)
+    assert size == Size(nodes=1, tasks_per_node=1, cpus_per_task=64, threads_per_core=1, gpus_per_node=0)
 
 
 def test_tasks_per_node_as_the_benchmark_says_else_as_the_site_does():
@@ -118,6 +118,14 @@ def test_here_all_launches_give_a_rank_the_same_cores():
     sizes = local_sizes(ask({"nodes": [1, 2, 4]}), Site(), cores=8)
     assert [(size.tasks_per_node, size.cpus_per_task) for size in sizes] == [(1, 2), (2, 2), (4, 2)]
     assert {size.nodes for size in sizes} == {1}
+
+
+def test_a_task_takes_whole_cores_and_computes_with_one_thread_on_each():
+    on_slurm = cluster_sizes(ask({"tasks_per_node": 4}), on_node(threads_per_core=2), cores=64)
+    here = local_sizes(ask({"nodes": [4]}), on_node(threads_per_core=2), cores=64)
+    for [size] in (on_slurm, here):
+        assert (size.tasks_per_node, size.cpus_per_task) == (4, 32)
+        assert resolve_training(ask(), size).threads == 16
 
 
 def test_here_more_ranks_than_cores_share_one():

@@ -43,7 +43,7 @@ SCONTROL = (
     "AllocNode:Sid=localhost:7992 ReqNodeList=(null) ExcNodeList=(null) NodeList=node[1-4] BatchHost=node1 "
     "NumNodes=4 Command=/tmp/s.sh WorkDir=/shared Comment=a JobState=PENDING ExitCode=7:7 Power= \n"
 )
-SINFO = "main*|4|2|gpu:2|infinite|1\nshort|4|2|gpu:2|2:00|1\n"
+SINFO = "main*|4|2|gpu:2|infinite|2:1:1\nshort|4|2|gpu:2|2:00|2:1:1\n"
 MPI_LIST = (
     "MPI plugin types are...\n\tpmix\n\tnone\n\tcray_shasta\n\tpmi2\n"
     "specific pmix plugin versions available: pmix_v4\n"
@@ -191,12 +191,39 @@ def test_a_named_partition_has_its_own_limit() -> None:
 
 def test_nodes_that_differ_offer_the_least_of_them() -> None:
     facts = nodes.read_sinfo(
-        "gpu*|3|64|gpu:a100:4(S:0-1)|1-00:00:00|1\ngpu*|2|48+|(null)|1-00:00:00|2\n", None
+        "gpu*|3|64|gpu:a100:4(S:0-1)|1-00:00:00|2:32:1\ngpu*|2|96+|(null)|1-00:00:00|2:24+:2\n", None
     )
-    assert facts == nodes.NodeFacts("gpu", True, 5, 48, 2, 0, "a100", 86400)  # noqa: FBT003
+    assert facts == nodes.NodeFacts("gpu", True, 5, 48, 1, 0, "a100", 86400)  # noqa: FBT003
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "main*|4|2|gpu:2|infinite", "main*|n/a|2|gpu:2|infinite|1"])
+@pytest.mark.parametrize(
+    ("cpus", "shape", "cores", "threads"),
+    [
+        (128, "2:32:2", 64, 2),
+        (64, "2:32:1", 64, 1),
+        (64, "2:32:2", 64, 1),  # the site counts cores as CPUs: nobody gets the second threads
+        (4, "4:1:1", 4, 1),
+        (2, "0:0:0", 2, 1),
+    ],
+)
+def test_a_core_runs_the_hardware_threads_that_slurm_gives(
+    cpus: int, shape: str, cores: int, threads: int
+) -> None:
+    facts = nodes.read_sinfo(f"main*|4|{cpus}|(null)|infinite|{shape}\n", None)
+    assert facts is not None
+    assert (facts.cores, facts.threads_per_core) == (cores, threads)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense",
+        "main*|4|2|gpu:2|infinite",
+        "main*|n/a|2|gpu:2|infinite|2:1:1",
+        "main*|4|2|gpu:2|infinite|1",
+    ],
+)
 def test_sinfo_without_the_partition_is_nothing(text: str) -> None:
     assert nodes.read_sinfo(text, None) is None
 

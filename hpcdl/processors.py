@@ -1,0 +1,38 @@
+"""Which hardware threads share a core, as the kernel tells it.
+
+Slurm and the kernel count hardware threads ("CPUs"). Where two of them share a core, that core's arithmetic is
+not twice as fast: one computing thread for each core is the rule, and ranks must not share cores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+SYSFS = Path("/sys/devices/system/cpu")
+
+
+def arrange_by_core(cpus: Collection[int], sysfs: Path = SYSFS) -> list[int]:
+    """The hardware threads in such an order that those of one core, and cores of one socket, stand together."""
+    return sorted(cpus, key=lambda cpu: (_find_core(cpu, sysfs), cpu))
+
+
+def count_threads_per_core(cpus: Collection[int], sysfs: Path = SYSFS) -> int:
+    """How many of these hardware threads share a core; where cores differ, the least of them; at least 1."""
+    cores = [_find_core(cpu, sysfs) for cpu in cpus]
+    return min((cores.count(core) for core in set(cores)), default=1)
+
+
+def _find_core(cpu: int, sysfs: Path) -> tuple[int, int]:
+    """(socket, core). Where the kernel does not tell, each hardware thread counts as a core."""
+    topology = sysfs / f"cpu{cpu}" / "topology"
+    try:
+        socket, core = (
+            int((topology / name).read_text(encoding="ascii")) for name in ("physical_package_id", "core_id")
+        )
+    except (OSError, ValueError):
+        return (-1, cpu)
+    return (socket, core)
