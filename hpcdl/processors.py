@@ -6,6 +6,7 @@ not twice as fast: one computing thread for each core is the rule, and ranks mus
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +28,14 @@ def count_threads_per_core(cpus: Collection[int], sysfs: Path = SYSFS) -> int:
 
 
 def _find_core(cpu: int, sysfs: Path) -> tuple[int, int]:
-    """(socket, core). Where the kernel does not tell, each hardware thread counts as a core."""
+    """(socket, the core's first hardware thread). Where the kernel does not tell, each thread counts as a core.
+
+    Not the kernel's core_id, which may come again on another die of the same socket.
+    """
     topology = sysfs / f"cpu{cpu}" / "topology"
     try:
-        socket, core = (
-            int((topology / name).read_text(encoding="ascii")) for name in ("physical_package_id", "core_id")
-        )
+        socket = int((topology / "physical_package_id").read_text(encoding="ascii"))
+        siblings = (topology / "thread_siblings_list").read_text(encoding="ascii")
+        return (socket, int(re.split("[-,]", siblings)[0]))
     except (OSError, ValueError):
         return (-1, cpu)
-    return (socket, core)

@@ -142,6 +142,14 @@ def test_what_the_site_does_not_say_sinfo_does(slurm, store):
     assert (said.site.node.cores, said.site.node.gpus) == (8, 0)
 
 
+def test_here_the_kernel_says_what_shares_a_core(store, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr("hpcdl.preparation.count_threads_per_core", lambda _: 2)
+    job = prepare_local_job(ask(node={"threads_per_core": 4}), store)
+    assert (job.launches[0].cpus_per_task, job.launches[0].train.threads) == (8, 4)
+    assert job.sources["node.threads_per_core"] == "this machine"
+
+
 # ---- Walltimes ----
 
 

@@ -14,7 +14,7 @@ def sysfs(tmp_path):
         topology = tmp_path / f"cpu{cpu}" / "topology"
         topology.mkdir(parents=True)
         (topology / "physical_package_id").write_text(f"{cpu % 4 // 2}\n")
-        (topology / "core_id").write_text(f"{cpu % 2}\n")
+        (topology / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
     return tmp_path
 
 
@@ -29,6 +29,13 @@ def test_threads_of_a_core_are_counted(sysfs):
 def test_a_mask_that_leaves_one_thread_of_a_core_leaves_one_for_all(sysfs):
     assert count_threads_per_core({0, 4, 1}, sysfs) == 1
     assert count_threads_per_core({0, 1, 2}, sysfs) == 1
+
+
+def test_siblings_are_also_written_as_a_range(sysfs):
+    for cpu in (0, 1):
+        (sysfs / f"cpu{cpu}" / "topology" / "thread_siblings_list").write_text("0-1\n")
+    assert arrange_by_core({1, 2, 0}, sysfs) == [0, 1, 2]
+    assert count_threads_per_core({0, 1}, sysfs) == 2
 
 
 def test_where_the_kernel_does_not_tell_each_thread_is_a_core(tmp_path):
