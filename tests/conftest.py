@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,13 @@ REQUIRABLE = ("cluster", "horovod", "dali", "gpu")
 def pytest_configure(config: pytest.Config) -> None:
     if unknown := required() - set(REQUIRABLE):
         raise pytest.UsageError(f"HPCDL_REQUIRE: {', '.join(sorted(unknown))}: known are {REQUIRABLE}")
+    hear_ctrl_c()
+
+
+def hear_ctrl_c() -> None:
+    """A shell makes what it starts in the background deaf to Ctrl-C, and whatever our tests start would inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
