@@ -28,13 +28,18 @@ REQUIRABLE = ("cluster", "horovod", "dali", "gpu")
 def pytest_configure(config: pytest.Config) -> None:
     if unknown := required() - set(REQUIRABLE):
         raise pytest.UsageError(f"HPCDL_REQUIRE: {', '.join(sorted(unknown))}: known are {REQUIRABLE}")
-    hear_ctrl_c()
+    hear_signals()
 
 
-def hear_ctrl_c() -> None:
-    """A shell makes what it starts in the background deaf to Ctrl-C, and whatever our tests start would inherit it."""
+def hear_signals() -> None:
+    """A shell makes what it starts in the background deaf to Ctrl-C, and nohup to a closed terminal.
+
+    Whatever our tests start would inherit that.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

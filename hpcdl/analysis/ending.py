@@ -38,6 +38,8 @@ COMMUNICATION_WORDS = (
 
 # Slurm's words for a job that did not end by itself.
 ENDED_FROM_OUTSIDE = ("CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED")
+# The exit code of a supervisor that the batch script told to end.
+ASKED = 128 + signal.SIGUSR2
 # Process states in which a rank holds up the others, wherever it is: stopped, traced, waiting for a disk.
 HELD_UP = frozenset({"T", "t", "D"})
 
@@ -88,8 +90,8 @@ def judge(
     if not last:
         return _judge_without_exits(silent, began=began, job=job)
     culprit = find_culprit(last.values())
-    if culprit is not None and _looks_like_a_follower(culprit) and _was_ended(job):
-        return Ending("stopped", f"the launch was stopped: {_tell_job_end(job)}.", silent=silent)
+    if culprit is not None and _looks_like_a_follower(culprit) and (_was_ended(job) or _was_asked(last)):
+        return Ending("stopped", _tell_stop(last, job), silent=silent)
     if culprit is not None and not (silent and _looks_like_a_follower(culprit) and _is_over(job)):
         state: State = "refused" if culprit.outcome == "refused" else "failed"
         return Ending(state, _tell(culprit, last, silent), culprit, silent)
@@ -97,9 +99,7 @@ def judge(
         return _judge_silent(last, silent, job)
     if all(record.outcome == "completed" for record in last.values()):
         return _judge_complete(summary)
-    stopped = [record for record in last.values() if record.outcome == "stopped"]
-    reason = next((record.reason for record in stopped if record.reason), "it was told to end")
-    return Ending("stopped", f"the launch was stopped: {reason}.")
+    return Ending("stopped", _tell_stop(last, None))
 
 
 def _last_by_rank(exits: Sequence[Exit], world_size: int) -> dict[int, Exit]:
@@ -111,6 +111,17 @@ def _last_by_rank(exits: Sequence[Exit], world_size: int) -> dict[int, Exit]:
 def _was_ended(job: JobState | None) -> bool:
     """Somebody ended the job from outside; then a rank whose peers went first may have failed before it was told."""
     return job is not None and job.over and job.words.startswith(ENDED_FROM_OUTSIDE)
+
+
+def _was_asked(last: Mapping[int, Exit]) -> bool:
+    """The batch script asked for the end. It does so by USR2; what srun ends for another rank's sake gets TERM."""
+    return any(record.outcome == "stopped" and record.exit_code == ASKED for record in last.values())
+
+
+def _tell_stop(last: Mapping[int, Exit], job: JobState | None) -> str:
+    stopped = (record.reason for record in last.values() if record.outcome == "stopped" and record.reason)
+    reason = _tell_job_end(job) if _was_ended(job) else next(stopped, "it was told to end")
+    return f"the launch was stopped: {reason}."
 
 
 def _is_over(job: JobState | None) -> bool:

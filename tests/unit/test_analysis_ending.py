@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,6 +172,17 @@ def test_a_rank_that_fails_because_the_job_is_cancelled_is_no_culprit():
     assert (ended.state, ended.culprit) == ("stopped", None)
     by_itself = judge(2, exits, summary=None, began=True, job=JobState(over=True, words="FAILED"))
     assert by_itself.state == "failed"
+
+
+def test_a_rank_that_fails_because_the_script_asked_for_the_end_is_no_culprit():
+    asked = make_exit(0, outcome="stopped", exit_code=128 + signal.SIGUSR2, reason="ended by SIGUSR2")
+    ended = judge(
+        2, [asked, make_exit(1, **GLOO)], summary=None, began=True, job=JobState(over=True, words="FAILED")
+    )
+    assert (ended.state, ended.culprit) == ("stopped", None)
+    assert "SIGUSR2" in ended.story
+    own_error = make_exit(1, outcome="failed", reason="ValueError: no")
+    assert judge(2, [asked, own_error], summary=None, began=True).state == "failed"
 
 
 def test_a_stopped_rank_holds_up_the_others_also_where_they_wait():
