@@ -67,13 +67,11 @@ def prepare_local_job(asked: Asked, store: Store) -> Job:
     """
     sources = dict(asked.sources)
     cpus = os.sched_getaffinity(0)
-    threads = count_threads_per_core(cpus)
+    found = {"threads_per_core": count_threads_per_core(cpus), "gpus": local.count_gpus()}
     # The site file describes the cluster's nodes; a wrong number here would be threads too few or too many.
-    node = asked.site.node.model_copy(update={"threads_per_core": threads})
-    sources["node.threads_per_core"] = "this machine"
-    here = asked.site.model_copy(update={"node": node})
-    site = _fill_in(here, sources, {"gpus": local.count_gpus()}, "this machine")
-    sizes = local_sizes(asked.benchmark, site, cores=len(cpus) // threads)
+    node = asked.site.node.model_copy(update={"threads_per_core": None})
+    site = _fill_in(asked.site.model_copy(update={"node": node}), sources, found, "this machine")
+    sizes = local_sizes(asked.benchmark, site, cores=len(cpus) // found["threads_per_core"])
     launcher = local.choose_launcher(asked.benchmark.train.transport)
     job = _make_job(Asked(asked.benchmark, site, sources), store, sizes, launcher, attempt=1)
     job = job.model_copy(update={"python": str(Path(job.python).expanduser())})

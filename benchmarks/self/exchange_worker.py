@@ -6,7 +6,6 @@ barrier to barrier. The images are random and made once: nothing but the step is
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import sys
 import time
@@ -24,6 +23,7 @@ from hpcdl.worker.engine import start
 from hpcdl.worker.models import build, memory_format
 from hpcdl.worker.optimizer import make_optimizer, set_learning_rate
 from hpcdl.worker.place import read_place
+from hpcdl.worker.rank import ask_for_signal_when_parent_dies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +32,12 @@ if TYPE_CHECKING:
     from hpcdl.worker.engine import Engine
 
 STEPS = 2
-PR_SET_PDEATHSIG = 1
 CPU = torch.device("cpu")
 
 
 def main(path: str) -> None:
     # A bench that is ended leaves nobody behind, stopped for ever.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    ask_for_signal_when_parent_dies(signal.SIGKILL)
     folder = LaunchFolder(Path(path))
     launch = folder.plan()
     place = read_place(launch)
