@@ -80,7 +80,9 @@ def test_cancel(person: Person) -> None:
     person.hpcdl("cancel", run.run_id)
     until(lambda: is_over(run), "the end", timeout_s=75)
     # A rank may find its peers gone before it is told to end.
-    assert {record.outcome for record in launch.exits()} <= {"stopped", "failed"}
+    outcomes = {record.outcome for record in launch.exits()}
+    assert "stopped" in outcomes
+    assert outcomes <= {"stopped", "failed"}
     assert "the launch was stopped" in " ".join(person.hpcdl("report", run.run_id).stdout.split())
     assert len(launch.steps()) >= 4
 
@@ -98,7 +100,9 @@ def test_walltime_with_its_warning(person: Person) -> None:
     run, launch = start_endless(person, "--engine", "ddp", "--time", "00:01:00", "--signal", "B:USR2@30")
     until(lambda: is_over(run), "the end", timeout_s=150)
     # A rank may find its peers gone before it is told to end.
-    assert {record.outcome for record in launch.exits()} <= {"stopped", "failed"}
+    outcomes = {record.outcome for record in launch.exits()}
+    assert "stopped" in outcomes
+    assert outcomes <= {"stopped", "failed"}
     assert "got USR2" in run.output_path.read_text()
     assert "the launch was stopped" in " ".join(person.hpcdl("report", run.run_id).stdout.split())
     assert launch.summary() is None
