@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hpcdl.walltime import format_walltime, parse_walltime_s
 from tests.cluster.commands import Person, is_over, until
 
 if TYPE_CHECKING:
@@ -34,6 +35,17 @@ def start_endless(person: Person, *flags: str) -> tuple[RunFolder, LaunchFolder]
     [launch] = run.launches()
     until(lambda: len({step.rank for step in launch.steps()}) == 4, "steps of all ranks", timeout_s=180)
     return run, launch
+
+
+def leave_a_minute(run: RunFolder) -> None:
+    """Cut the job's walltime to a minute or two from now: how long the ranks took to start is then no matter."""
+    job = str(run.submission().slurm_job_id)
+    told = subprocess.run(
+        ["squeue", "--noheader", "--jobs", job, "--Format=TimeUsed"], capture_output=True, text=True, check=True
+    )
+    limit_s = parse_walltime_s(told.stdout.strip()) + 60
+    limit = f"timelimit={format_walltime(limit_s)}"
+    subprocess.run(["scontrol", "update", f"jobid={job}", limit], check=True)
 
 
 def rank_on(cluster: ModuleType, node: str) -> int:
@@ -97,8 +109,9 @@ def test_scancel_from_outside(person: Person) -> None:
 
 
 def test_walltime_with_its_warning(person: Person) -> None:
-    run, launch = start_endless(person, "--engine", "ddp", "--time", "00:01:00", "--signal", "B:USR2@30")
-    until(lambda: is_over(run), "the end", timeout_s=150)
+    run, launch = start_endless(person, "--engine", "ddp", "--signal", "B:USR2@60")
+    leave_a_minute(run)
+    until(lambda: is_over(run), "the end", timeout_s=180)
     # A rank may find its peers gone before it is told to end.
     outcomes = {record.outcome for record in launch.exits()}
     assert "stopped" in outcomes
@@ -110,7 +123,8 @@ def test_walltime_with_its_warning(person: Person) -> None:
 
 def test_walltime_without_warning(person: Person) -> None:
     """No USR2 comes in time: Slurm's own TERM, and KILL 30 s later, find the records closed."""
-    run, launch = start_endless(person, "--engine", "ddp", "--time", "00:01:00", "--signal", "B:USR2@1")
+    run, launch = start_endless(person, "--engine", "ddp", "--signal", "B:USR2@1")
+    leave_a_minute(run)
     until(lambda: is_over(run), "the end", timeout_s=240)
     assert len(launch.exits()) == 4
     assert {record.outcome for record in launch.exits()} <= {"stopped"}
