@@ -41,7 +41,10 @@ def leave_a_minute(run: RunFolder) -> None:
     """Cut the job's walltime to a minute or two from now: how long the ranks took to start is then no matter."""
     job = str(run.submission().slurm_job_id)
     told = subprocess.run(
-        ["squeue", "--noheader", "--jobs", job, "--Format=TimeUsed"], capture_output=True, text=True, check=True
+        ["squeue", "--noheader", "--jobs", job, "--Format=TimeUsed"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     limit_s = parse_walltime_s(told.stdout.strip()) + 60
     limit = f"timelimit={format_walltime(limit_s)}"
