@@ -2,7 +2,8 @@
 
 Between two convolutions AlexNet does these three to activations much larger than a cache. One after the
 other they read and write main memory seven times forward and ten times backward; here each piece of the
-batch stays in the cache from the convolution's output to the pooled one, and back.
+batch stays in the cache from the convolution's output to the pooled one, and back. Between the two only what
+is dear to compute is kept: s^-1/2 of each position, and which one won its pool.
 """
 
 from __future__ import annotations
@@ -47,18 +48,20 @@ class _Fused(torch.autograd.Function):
         pooled = [(side - kernel) // stride + 1 for side in x.shape[2:]]
         y = x.new_empty((*x.shape[:2], *pooled)).to(memory_format=torch.channels_last)
         winners = torch.empty_like(y, dtype=torch.int64)
+        roots = torch.empty_like(x)
         for piece in pieces(x):
             positive = x[piece].relu()
-            normal = power_of(scale(positive, window), window)[0].mul_(positive)
+            root = torch.rsqrt(scale(positive, window), out=roots[piece])
+            normal = power_of(root, window).mul_(positive)
             aten.max_pool2d_with_indices.out(normal, kernel, stride, out=y[piece], indices=winners[piece])
         ctx.settings = (window, kernel, stride)
-        ctx.save_for_backward(x, y, winners)
+        ctx.save_for_backward(x, y, winners, roots)
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        x, y, winners = ctx.saved_tensors
+        x, y, winners, roots = ctx.saved_tensors
         window, kernel, stride = ctx.settings
         # ReLU's mask, laid on the pooled gradient, which is smaller: a position that ReLU set to zero wins
         # its pool only where the pooled value is zero, and then this zeroes all the gradient it can get.
@@ -69,5 +72,5 @@ class _Fused(torch.autograd.Function):
             spread = aten.max_pool2d_with_indices_backward(
                 gradient[piece], positive, kernel, stride, *NO_PADDING, winners[piece]
             )
-            result[piece] = gradient_of(spread, positive, window)
+            result[piece] = gradient_of(spread, positive, roots[piece], window)
         return result, None, None, None

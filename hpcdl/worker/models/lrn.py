@@ -7,8 +7,8 @@ that stay in the cache, so that main memory is read once and written once. The g
 
     dx = g * s^-beta - 2 * beta * alpha / n * x * window_sum(g * x * s^(-beta - 1)),
 
-whose s is computed again rather than kept. The definition, padding with zero channels included, is
-torch.nn.LocalResponseNorm's, which is Caffe's.
+whose s is computed again rather than kept (models.fused keeps s^-1/2). The definition, padding with zero
+channels included, is torch.nn.LocalResponseNorm's, which is Caffe's.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Normalise(torch.autograd.Function):
         y = torch.empty_like(x)
         for piece in pieces(x):
             part = x[piece].to(wide(x))
-            y[piece] = part * power_of(scale(part, window), window)[0]
+            y[piece] = part * power_of(scale(part, window).rsqrt(), window)
         return y
 
     @staticmethod
@@ -89,7 +89,8 @@ class _Normalise(torch.autograd.Function):
         result = torch.empty_like(x)
         for piece in pieces(x):
             part = x[piece].to(wide(x))
-            result[piece] = gradient_of(gradient[piece].to(wide(x)), part, ctx.window)
+            root = scale(part, ctx.window).rsqrt()
+            result[piece] = gradient_of(gradient[piece].to(wide(x)), part, root, ctx.window)
         return result, None
 
 
@@ -105,71 +106,50 @@ def wide(x: Tensor) -> torch.dtype:
 
 
 def scale(x: Tensor, window: Window) -> Tensor:
-    """The sums s = k + alpha / n * (sum of x^2 over n channels), in x's shape and layout."""
-    return window_sum(x, x, window, window.alpha / window.size).add_(window.k)
+    """The sums s = k + alpha / n * (sum of x^2 over n channels), in x's shape; their memory may have gaps."""
+    # k comes with the summands, which saves a pass over the sums.
+    return window_sum(x, x, window.size, window.alpha / window.size, window.k / window.size)
 
 
-def power_of(s: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-    """(s^-beta, 1 / s); s is used up."""
-    if window.beta != 0.75:
-        return s.pow(-window.beta), s.reciprocal_()
-    root = s.rsqrt_()
-    return root.sqrt().mul_(root), root.mul_(root)
+def power_of(root: Tensor, window: Window) -> Tensor:
+    """s^-beta, from s^-1/2."""
+    return root.sqrt().mul_(root) if window.beta == 0.75 else root.pow(2 * window.beta)
 
 
-def gradient_of(gradient: Tensor, x: Tensor, window: Window) -> Tensor:
-    """The gradient of x, given that of y and x; all of one shape and layout."""
-    power, inverse = power_of(scale(x, window), window)
-    direct = power.mul_(gradient)
+def gradient_of(gradient: Tensor, x: Tensor, root: Tensor, window: Window) -> Tensor:
+    """The gradient of x, given that of y, x and s^-1/2; all of one shape and layout."""
+    direct = power_of(root, window).mul_(gradient)
     factor = -2.0 * window.beta * window.alpha / window.size
-    through_sum = window_sum(inverse.mul_(direct), x, window, factor)
+    through_sum = window_sum(root.square().mul_(direct), x, window.size, factor)
     return direct.addcmul_(x, through_sum)
 
 
-def window_sum(x: Tensor, y: Tensor, window: Window, factor: float) -> Tensor:
-    """The sums factor * (sum of x * y over the window of channels around each), in x's shape and layout.
+def window_sum(x: Tensor, y: Tensor, size: int, factor: float, offset: float = 0.0) -> Tensor:
+    """Sums of (factor * x * y + offset) over the `size` channels around each one; x and y are 0 beyond the ends.
 
-    y has the same shape and layout.
+    x and y, of one shape (N, C, H, W) and layout. The sums have that shape; their memory may have gaps.
     """
-    if not x.is_contiguous(memory_format=torch.channels_last):
-        return _sum_planes(x, y, window.size).mul_(factor)
-    total = torch.empty_like(x)
-    # All channels of all pixels in one long row: additions along it are the fastest that there are.
-    sums = _sum_rows(_rows(x), _rows(y), window.size)
-    torch.mul(sums, factor, out=_rows(total))
-    return total
-
-
-def _rows(x: Tensor) -> Tensor:
-    """Channels_last (N, C, H, W) as (N * H * W, C), without a copy."""
-    return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
-
-
-def _sum_rows(x: Tensor, y: Tensor, size: int) -> Tensor:
-    """Sums of x * y over windows along each row of (rows, channels). Between rows stand zeros, so that no window
-    sees another row's channels; sums that do are made too, and left out of what is returned.
-    """
-    rows, channels = x.shape
-    pitch = channels + size - 1
-    padded = x.new_empty(rows, pitch)
-    _multiply_into(padded, x, y, size // 2)
-    return _running_sums(padded.view(-1), size, 0).as_strided((rows, channels), (pitch, 1))
-
-
-def _sum_planes(x: Tensor, y: Tensor, size: int) -> Tensor:
-    """The same over channels that are planes: (N, C, H, W) contiguous."""
     images, channels, height, width = x.shape
-    padded = x.new_empty(images, channels + size - 1, height, width)
-    _multiply_into(padded, x, y, size // 2)
-    return _running_sums(padded, size, 1)
+    pitch = channels + size - 1
+    if not x.is_contiguous(memory_format=torch.channels_last):
+        padded = x.new_empty(images, pitch, height, width)
+        _write_summands(padded, x, y, factor, offset)
+        return _running_sums(padded, size, 1)
+    # All channels of all pixels in one long row: additions along it are the fastest that there are. Between
+    # pixels stand the margins, so that no window sees another pixel; sums that do are made too, and left out.
+    padded = x.new_empty(images, height, width, pitch).permute(0, 3, 1, 2)
+    _write_summands(padded, x, y, factor, offset)
+    sums = _running_sums(padded.permute(0, 2, 3, 1).view(-1), size, 0)
+    return sums.as_strided(x.shape, padded.stride())
 
 
-def _multiply_into(padded: Tensor, x: Tensor, y: Tensor, margin: int) -> None:
-    """Write x * y between `margin` channels of zeros on either side; dimension 1 is the channels'."""
-    channels = x.shape[1]
-    padded[:, :margin] = 0
-    padded[:, margin + channels :] = 0
-    torch.mul(x, y, out=padded[:, margin : margin + channels])
+def _write_summands(padded: Tensor, x: Tensor, y: Tensor, factor: float, offset: float) -> None:
+    """Write factor * x * y + offset in the middle channels of `padded`, and the offset in the margins."""
+    first = (padded.shape[1] - x.shape[1]) // 2
+    end = first + x.shape[1]
+    padded[:, :first] = offset
+    padded[:, end:] = offset
+    torch.addcmul(x.new_full((), offset), x, y, value=factor, out=padded[:, first:end])
 
 
 def _running_sums(values: Tensor, size: int, dim: int) -> Tensor:
