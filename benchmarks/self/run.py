@@ -35,7 +35,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
 # People wait for it; on two cores.
 MINUTES = {
     "startup": "a minute or two",
-    "compute": "about 15 minutes",
+    "compute": "about 10 minutes",
     "exchange": "4 minutes where nobody else works",
 }
 
