@@ -138,7 +138,8 @@ def _choose_walltime(
     images = count_images(asked.benchmark)
     estimate_s = estimate_walltime_s(launches, seen_step_s=seen_s, images=images)
     basis = f"last seen {seen_s:.3g} s a step" if seen_s else "assumed speed"
-    sources["slurm.walltime"] = f"estimated: {len(launches)} launches, {basis}, x1.5"
+    several = f"{len(launches)} launches, " if len(launches) > 1 else ""
+    sources["slurm.walltime"] = f"estimated: {several}{basis}, x1.5"
     if limit_s is not None and estimate_s > limit_s:
         sources["slurm.walltime"] = f"the partition's limit; {sources['slurm.walltime']} would be longer"
         return limit_s

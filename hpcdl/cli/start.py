@@ -173,6 +173,7 @@ def _show_plan(job: Job, *, whole: bool) -> None:
 
 def describe_plan(job: Job) -> list[tuple[str, str, str]]:
     """Label, value and setting of what a person should know before the job runs."""
+    from hpcdl.report.wording import count
     from hpcdl.walltime import format_walltime
 
     first, train = job.launches[0], job.launches[0].train
@@ -194,10 +195,14 @@ def describe_plan(job: Job) -> list[tuple[str, str, str]]:
             "train.steps" if train.steps else "train.epochs",
         ),
         ("engine", f"{train.engine}, transport {train.transport}", "train.engine"),
-        ("per task", f"{first.cpus_per_task} cores, {train.threads} threads", "node.cores"),
+        (
+            "per task",
+            f"{count(first.cpus_per_task, 'CPU')}, {count(train.threads, 'computing thread')}",
+            "node.cores",
+        ),
     ]
     if job.executor == "slurm":
-        per_node = f"{first.tasks_per_node} tasks, {first.gpus_per_node} GPUs"
+        per_node = f"{count(first.tasks_per_node, 'task')}, {count(first.gpus_per_node, 'GPU')}"
         rows += [
             ("per node", per_node, "launches.tasks_per_node"),
             ("partition", job.site.slurm.partition or "Slurm's default", "slurm.partition"),
