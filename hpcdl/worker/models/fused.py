@@ -2,8 +2,8 @@
 
 Between two convolutions AlexNet does these three to activations much larger than a cache. One after the
 other they read and write main memory seven times forward and ten times backward; here each piece of the
-batch stays in the cache from the convolution's output to the pooled one, and back. Between the two only what
-is dear to compute is kept: s^-1/2 of each position, and which one won its pool.
+batch stays in the cache from the convolution's output to the pooled one, and back. Beside input and
+output only what is dear to compute is kept between them: s^-1/2 of each position, and which one won its pool.
 """
 
 from __future__ import annotations
