@@ -51,6 +51,14 @@ def leave_a_minute(run: RunFolder) -> None:
     subprocess.run(["scontrol", "update", f"jobid={job}", limit], check=True)
 
 
+def check_stopped(person: Person, run: RunFolder, launch: LaunchFolder) -> None:
+    """Ended from outside, and said so. A rank may find its peers gone before it is told to end itself."""
+    outcomes = {record.outcome for record in launch.exits()}
+    assert "stopped" in outcomes
+    assert outcomes <= {"stopped", "failed"}
+    assert "the launch was stopped" in " ".join(person.hpcdl("report", run.run_id).stdout.split())
+
+
 def rank_on(cluster: ModuleType, node: str) -> int:
     """The process id of the rank that trains on a node."""
     [pid] = [pid for pid, argv in cluster.node_processes(node).items() if "hpcdl.worker.rank" in argv]
@@ -94,11 +102,7 @@ def test_cancel(person: Person) -> None:
     run, launch = start_endless(person, "--engine", "ddp")
     person.hpcdl("cancel", run.run_id)
     until(lambda: is_over(run), "the end", timeout_s=75)
-    # A rank may find its peers gone before it is told to end.
-    outcomes = {record.outcome for record in launch.exits()}
-    assert "stopped" in outcomes
-    assert outcomes <= {"stopped", "failed"}
-    assert "the launch was stopped" in " ".join(person.hpcdl("report", run.run_id).stdout.split())
+    check_stopped(person, run, launch)
     assert len(launch.steps()) >= 4
 
 
@@ -115,12 +119,8 @@ def test_walltime_with_its_warning(person: Person) -> None:
     run, launch = start_endless(person, "--engine", "ddp", "--signal", "B:USR2@60")
     leave_a_minute(run)
     until(lambda: is_over(run), "the end", timeout_s=180)
-    # A rank may find its peers gone before it is told to end.
-    outcomes = {record.outcome for record in launch.exits()}
-    assert "stopped" in outcomes
-    assert outcomes <= {"stopped", "failed"}
     assert "got USR2" in run.output_path.read_text()
-    assert "the launch was stopped" in " ".join(person.hpcdl("report", run.run_id).stdout.split())
+    check_stopped(person, run, launch)
     assert launch.summary() is None
 
 
@@ -130,7 +130,7 @@ def test_walltime_without_warning(person: Person) -> None:
     leave_a_minute(run)
     until(lambda: is_over(run), "the end", timeout_s=240)
     assert len(launch.exits()) == 4
-    assert {record.outcome for record in launch.exits()} <= {"stopped"}
+    check_stopped(person, run, launch)
     assert launch.summary() is None
 
 
