@@ -23,7 +23,7 @@ from hpcdl.worker.engine import start
 from hpcdl.worker.models import build, memory_format
 from hpcdl.worker.optimizer import make_optimizer, set_learning_rate
 from hpcdl.worker.place import read_place
-from hpcdl.worker.rank import ask_for_signal_when_parent_dies
+from hpcdl.worker.rank import ask_for_signal_when_parent_dies, leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +52,7 @@ def main(path: str) -> None:
         engine.barrier()
         print((time.perf_counter() - began_s) / STEPS, flush=True)
     engine.close()
+    leave(0)
 
 
 def prepare_step(launch: Launch, engine: Engine) -> Callable[[], None]:

@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from hpcdl.errors import HpcdlError, Refused
 from hpcdl.store import LaunchFolder
@@ -26,7 +27,7 @@ def main() -> None:
     """Train, and say how it ended. After a failure the process leaves at once, without a word to the others.
 
     A collective in the teardown of a failing rank waits for ranks that will never come; so only success
-    closes the engine, and everything else ends in os._exit.
+    closes the engine.
     """
     pipe = int(os.environ.pop(PIPE))
     _die_with_supervisor(pipe)
@@ -35,6 +36,15 @@ def main() -> None:
     beacon = Beacon(int(os.environ.pop(BEACON)))
     ended, code = _train(Path(sys.argv[1]), reporter, beacon)
     reporter.say(ended)
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process without taking Python apart.
+
+    Threads of Gloo's may still hold tensors of Python's after the process group is gone; one that lets go of
+    them while Python is taken apart aborts a rank that had done all its work (pytorch pull request 179291).
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

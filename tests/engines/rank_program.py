@@ -15,6 +15,7 @@ import torch
 from hpcdl.store import LaunchFolder
 from hpcdl.worker.engine import start
 from hpcdl.worker.place import read_place
+from hpcdl.worker.rank import leave
 
 # Unequal lengths, more bytes than characters, and an empty one for every third rank.
 TEXTS = ("kort", "længere ✓ 日本語 " * 50, "")
@@ -41,6 +42,7 @@ def main() -> None:
     }
     (folder.path / f"rank-{place.rank}.json").write_text(json.dumps(results))
     engine.close()
+    leave(0)
 
 
 def broadcast(engine, rank):
