@@ -1,0 +1,148 @@
+"""Laws fitted to measurements: latency and bandwidth of messages, throughput over the number of ranks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.optimize import nnls
+
+from hpcdl.estimates.intervals import Interval, TooFew
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+FEWEST_SIZES = 3
+# The Universal Scalability Law has three parameters: with fewer sizes it would fit anything.
+SIZES_FOR_USL = 5
+REFITS = 400
+
+
+@dataclass(frozen=True)
+class LatencyBandwidth:
+    """t = latency + bytes / bandwidth (Hockney 1994). `worst` is the largest relative residual of the fit."""
+
+    latency_s: float
+    bandwidth_bytes_per_s: float
+    worst: float
+
+    def time_s(self, size_bytes: float) -> float:
+        """How long a message takes by this law."""
+        return self.latency_s + size_bytes / self.bandwidth_bytes_per_s
+
+
+def fit_latency_bandwidth(sizes_bytes: ArrayLike, seconds: ArrayLike) -> LatencyBandwidth:
+    """Latency and bandwidth, neither below zero, by least squares of relative errors, so that small messages count.
+
+    Args:
+        sizes_bytes: (messages,).
+        seconds: (messages,), above zero.
+
+    Raises:
+        TooFew: Fewer than three different sizes.
+    """
+    sizes, times = np.asarray(sizes_bytes, dtype=np.float64), np.asarray(seconds, dtype=np.float64)
+    if len(np.unique(sizes)) < FEWEST_SIZES:
+        raise TooFew(
+            f"{len(np.unique(sizes))} message sizes are too few for a fit: {FEWEST_SIZES} are needed"
+        )
+    # Bytes in units of the largest message: nnls wants columns of like magnitude.
+    unit = float(sizes.max())
+    columns = np.column_stack([np.ones_like(sizes), sizes / unit]) / times[:, None]
+    (latency_s, per_unit_s), _ = nnls(columns, np.ones_like(times))
+    worst = float(np.abs(columns @ [latency_s, per_unit_s] - 1).max())
+    return LatencyBandwidth(float(latency_s), unit / per_unit_s if per_unit_s > 0 else math.inf, worst)
+
+
+@dataclass(frozen=True)
+class ScalingFit:
+    """X(N) = rate N / (1 + serial (N - 1) + crosstalk N (N - 1)).
+
+    Amdahl's form without the last term; with it, Gunther's Universal Scalability Law (1993). `misfit` is the
+    largest relative distance of a measurement from the curve; `refits` are the parameters, (fits, 3), of fits to
+    measurements drawn anew within their intervals.
+    """
+
+    law: Literal["amdahl", "usl"]
+    rate: float
+    serial: float
+    crosstalk: float
+    largest: float
+    misfit: float
+    refits: NDArray[np.float64]
+
+    def predict(self, n: float) -> Interval:
+        """X at n, with the 95 % interval of the fit: of the refits, and at least as wide as the misfit."""
+        value = float(_evaluate(np.array([[self.rate, self.serial, self.crosstalk]]), n)[0])
+        low, high = np.percentile(_evaluate(self.refits, n), [2.5, 97.5])
+        margin = self.misfit * value
+        count = len(self.refits)
+        return Interval(
+            value, min(float(low), value - margin), max(float(high), value + margin), count, count
+        )
+
+
+def _evaluate(parameters: NDArray[np.float64], n: float) -> NDArray[np.float64]:
+    rate, serial, crosstalk = parameters.T
+    values: NDArray[np.float64] = rate * n / (1 + serial * (n - 1) + crosstalk * n * (n - 1))
+    return values
+
+
+def fit_scaling(sizes: Sequence[float], rates: Sequence[Interval]) -> ScalingFit:
+    """The law of throughput over N: Amdahl's form; the Universal Scalability Law from five sizes on.
+
+    N / X(N) is linear in 1 / rate, serial / rate and crosstalk / rate, none of which is below zero; relative errors
+    are weighted by the intervals' widths.
+
+    Args:
+        sizes: N of each measurement.
+        rates: Its throughput.
+
+    Raises:
+        TooFew: Fewer than two different N.
+    """
+    n = np.asarray(sizes, dtype=np.float64)
+    distinct = len(np.unique(n))
+    if distinct < 2:
+        raise TooFew("one size is too few for a law of scaling: 2 are needed, and 5 for the scalability law")
+    law: Literal["amdahl", "usl"] = "usl" if distinct >= SIZES_FOR_USL else "amdahl"
+    values = np.array([rate.value for rate in rates])
+    # Log-normal; an interval of no width would outweigh all others.
+    widths = np.array([max(rate.half_width, 1e-3) for rate in rates]) / 1.96
+    fitted = _solve(n, values, widths, law)
+    misfit = np.abs(values / np.array([_evaluate(fitted[None, :], one)[0] for one in n]) - 1).max()
+    draws = np.random.default_rng(1).normal(size=(REFITS, len(n))) * widths
+    refits = np.array([_solve(n, values * np.exp(draw), widths, law) for draw in draws])
+    rate, serial, crosstalk = (float(one) for one in fitted)
+    return ScalingFit(law, rate, serial, crosstalk, float(n.max()), float(misfit), refits)
+
+
+def _solve(
+    n: NDArray[np.float64], values: NDArray[np.float64], widths: NDArray[np.float64], law: str
+) -> NDArray[np.float64]:
+    """(rate, serial, crosstalk) by non-negative least squares of relative errors of N / X."""
+    times = n / values
+    columns = [np.ones_like(n), n - 1] + ([n * (n - 1)] if law == "usl" else [])
+    weights = 1 / (times * widths)
+    found, _ = nnls(np.column_stack(columns) * weights[:, None], times * weights)
+    inverse, *losses = (*found, 0.0)[:3]
+    return (
+        np.array([1 / inverse, *(loss / inverse for loss in losses)])
+        if inverse > 0
+        else np.array([np.inf, 0, 0])
+    )
+
+
+def karp_flatt(speed_up: float, n: float) -> float:
+    """The experimentally determined serial fraction, (1/S - 1/N) / (1 - 1/N) (Karp & Flatt 1990).
+
+    Raises:
+        ValueError: N is not above 1, or the speed-up not above 0.
+    """
+    if n <= 1 or speed_up <= 0:
+        raise ValueError(f"a speed-up of {speed_up} on {n} has no serial fraction")
+    return (1 / speed_up - 1 / n) / (1 - 1 / n)
