@@ -2,7 +2,7 @@
 
     <store>/<run_id>/job.json, script.sbatch, submission.json, slurm.out
                      NNN-<launch>/plan.json, environment.json, steps-<host>.jsonl,
-                                  exit-<host>.jsonl, summary.json, output.log
+                                  exit-<host>.jsonl, summary.json, probe.json, output.log
 
 Only this module knows the names of the files.
 """
@@ -22,11 +22,12 @@ from pydantic import ValidationError
 from hpcdl.durable import claim, publish, publish_record
 from hpcdl.errors import Mistake
 from hpcdl.plan import Job, Launch
-from hpcdl.records import Cancellation, Environment, Exit, Step, Submission, Summary
+from hpcdl.records import Cancellation, Environment, Exit, Probe, Submission, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from hpcdl.columns import StepTable
     from hpcdl.frozen import Frozen
 
 ENVIRONMENT_VARIABLE = "HPCDL_STORE"
@@ -90,6 +91,10 @@ class LaunchFolder:
     def summary_path(self) -> Path:
         return self.path / "summary.json"
 
+    @property
+    def probe_path(self) -> Path:
+        return self.path / "probe.json"
+
     def steps_path(self, host: str) -> Path:
         return self.path / f"steps-{host}.jsonl"
 
@@ -128,9 +133,18 @@ class LaunchFolder:
     def summary(self, torn: list[Torn] | None = None) -> Summary | None:
         return _read(self.summary_path, Summary, torn)
 
-    def steps(self, torn: list[Torn] | None = None) -> list[Step]:
-        """All ranks' steps, in the order of the files; unreadable lines go to `torn`."""
-        return list(self._lines("steps-*.jsonl", Step, torn))
+    def probe(self, torn: list[Torn] | None = None) -> Probe | None:
+        return _read(self.probe_path, Probe, torn)
+
+    def steps(self, torn: list[Torn] | None = None) -> StepTable:
+        """All ranks' steps, by rank and step; unreadable lines go to `torn`."""
+        from hpcdl.columns import join_tables, parse_steps  # numpy comes in only where steps are read
+
+        def tell(path: Path) -> Callable[[int, str], None]:
+            return lambda line, reason: None if torn is None else torn.append(Torn(path, line, reason))
+
+        paths = sorted(self.path.glob("steps-*.jsonl"))
+        return join_tables([parse_steps(path.read_bytes(), tell(path)) for path in paths])
 
     def exits(self, torn: list[Torn] | None = None) -> list[Exit]:
         """How the ranks ended, by rank."""
