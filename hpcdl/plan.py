@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from hpcdl import networks
 from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen
 from hpcdl.site import Site
-from hpcdl.spec import Benchmark, Device, Engine, Layout, Precision, Source, Transport, digest
+from hpcdl.spec import Benchmark, Device, Dtype, Engine, Layout, Source, Transport, digest
 
 Launcher = Literal["srun", "mpirun", "direct"]
+Kind = Literal["train", "probe"]
+# How images reach the step: as the source delivers them; a few of its batches held on the device; random numbers.
+Feed = Literal["streamed", "resident", "synthetic"]
 
 DIGITS_TRAINING_IMAGES = 1438
 SMALL_NETWORK_FLOPS = 1e9
+# Looks double, so that this many times the first number of steps are five looks.
+STEPS_GROW_TO = 16
+
+
+class Variant(NamedTuple):
+    """What a launch of an attribution leaves out of the step."""
+
+    name: str
+    exchange: bool
+    feed: Feed
+
+
+FULL = Variant("full", exchange=True, feed="streamed")
+# From full to each of the others one thing is missing; the last has nothing but arithmetic left.
+VARIANTS = (
+    FULL,
+    Variant("no exchange", exchange=False, feed="streamed"),
+    Variant("resident", exchange=True, feed="resident"),
+    Variant("synthetic", exchange=False, feed="synthetic"),
+)
 
 
 class Training(Frozen):
     """A training run with nothing left open but what only the node can know (`steps` when epochs are asked for).
 
-    `mode` names which batch was held: the local one (weak) or the global one (strong).
+    `mode` names which batch was held: the local one (weak) or the global one (strong). Without `exchange` each
+    rank trains by itself, to see what the exchange costs.
     """
 
     model: str
@@ -29,13 +53,17 @@ class Training(Frozen):
     global_batch: int
     steps: int | None
     epochs: int | None
+    precision: float | None
+    max_steps: int | None
     warmup: int
     engine: Engine
     transport: Transport
     data: Source
     data_dir: str | None
+    feed: Feed = "streamed"
+    exchange: bool = True
     device: Device
-    precision: Precision
+    dtype: Dtype
     layout: Layout
     threads: int
     learning_rate: float | None
@@ -52,7 +80,8 @@ class Launch(Frozen):
 
     index: int
     name: str
-    kind: Literal["train"] = "train"
+    kind: Kind = "train"
+    variant: str = FULL.name
     repeat: int
     nodes: int
     tasks_per_node: int
@@ -124,15 +153,18 @@ def cluster_sizes(benchmark: Benchmark, site: Site, *, cores: int) -> tuple[Size
             do="Ask for fewer with --tasks-per-node, or correct [node] cores in the site file.",
         )
     threads = site.node.threads_per_core or 1
+    places = [(nodes, tasks) for nodes in benchmark.launches.nodes]
+    if benchmark.launches.per == "gpu" and tasks > 1:
+        places.insert(0, (1, 1))
     return tuple(
         Size(
             nodes=nodes,
-            tasks_per_node=tasks,
+            tasks_per_node=count,
             cpus_per_task=cores // tasks * threads,
             threads_per_core=threads,
             gpus_per_node=gpus,
         )
-        for nodes in benchmark.launches.nodes
+        for nodes, count in places
     )
 
 
@@ -168,39 +200,120 @@ def local_sizes(benchmark: Benchmark, site: Site, *, cores: int) -> tuple[Size, 
 def make_launches(
     benchmark: Benchmark, site: Site, sizes: tuple[Size, ...], *, launcher: Launcher
 ) -> tuple[Launch, ...]:
-    """The launches in the order in which they run: all sizes, once for each repeat.
+    """The launches in the order in which they run: all sizes, once for each repeat, between two of the base.
 
-    Repeats are interleaved (1, 2, 4, 1, 2, 4), so that what drifts over the job touches all points alike.
+    Repeats are interleaved (1, 2, 4, 1, 2, 4, 1), so that what drifts over the job touches all points alike;
+    engines and variants of one size stand side by side, in turns of their order.
 
     Raises:
         Mistake: A global batch that the ranks cannot share equally, or an engine that cannot do the job.
     """
-    wanted = [(repeat, size) for repeat in range(1, benchmark.launches.repeat + 1) for size in sizes]
+    wanted = [
+        *_plan_probe(benchmark, sizes, launcher),
+        *(
+            _Wanted("train", repeat, size, engine, variant)
+            for repeat, size in _order_sizes(benchmark, sizes)
+            for engine, variant in _order_sides(benchmark, size, repeat)
+        ),
+    ]
+    if not wanted:
+        raise Mistake(
+            "this job would hold no launch: a probe needs at least two ranks.",
+            do="Ask for more --nodes or --ranks.",
+        )
     return tuple(
         Launch(
             index=index,
-            name=_name(index, benchmark, size, launcher),
-            repeat=repeat,
+            name=_name(index, benchmark, one, launcher),
+            kind=one.kind,
+            variant=one.variant.name,
+            repeat=one.repeat,
             launcher=launcher,
-            pmi=_pmi(benchmark, site) if launcher == "srun" else None,
+            pmi=_pmi(benchmark, site, one) if launcher == "srun" else None,
             network=site.node.network,
             progress_timeout_s=benchmark.launches.progress_timeout_s,
-            train=resolve_training(benchmark, size),
-            **size.model_dump(),
+            train=resolve_training(benchmark, one.size, engine=one.engine, variant=one.variant),
+            **one.size.model_dump(),
         )
-        for index, (repeat, size) in enumerate(wanted, start=1)
+        for index, one in enumerate(wanted, start=1)
     )
 
 
-def _name(index: int, benchmark: Benchmark, size: Size, launcher: Launcher) -> str:
-    count = f"{size.nodes}n" if launcher == "srun" else f"{size.tasks_per_node}r"
-    return f"{index:03d}-{benchmark.train.model}-{count}"
+class _Wanted(NamedTuple):
+    kind: Kind
+    repeat: int
+    size: Size
+    engine: Engine
+    variant: Variant
 
 
-def _pmi(benchmark: Benchmark, site: Site) -> str:
-    """MPI ranks find each other through Slurm's PMI; Gloo and torch bring their own rendezvous."""
+def _order_sizes(benchmark: Benchmark, sizes: tuple[Size, ...]) -> list[tuple[int, Size]]:
+    launches = benchmark.launches
+    if launches.probe == "only":
+        return []
+    order = [(repeat, size) for repeat in range(1, launches.repeat + 1) for size in sizes]
+    base = min(sizes, key=_count_ranks)
+    if launches.bracket and len(set(sizes)) > 1 and order[-1][1] != base:
+        order.append((launches.repeat + 1, base))
+    return order
+
+
+def _count_ranks(size: Size) -> int:
+    return size.nodes * size.tasks_per_node
+
+
+def _order_sides(benchmark: Benchmark, size: Size, repeat: int) -> list[tuple[Engine, Variant]]:
+    """Engines and variants of one size; every second time backwards, so that a steady drift cancels."""
+    engines = benchmark.launches.engines or (benchmark.train.engine,)
+    sides = [(engine, variant) for engine in engines for variant in _choose_variants(benchmark, size)]
+    return sides if repeat % 2 else sides[::-1]
+
+
+def _choose_variants(benchmark: Benchmark, size: Size) -> list[Variant]:
+    """Those that differ: alone there is no exchange, and random numbers have no input."""
+    if not benchmark.launches.attribution:
+        return [FULL]
+    alone, random = _count_ranks(size) == 1, benchmark.train.data == "synthetic"
+    return [
+        variant
+        for variant in VARIANTS
+        if variant == FULL
+        or (variant.feed == "streamed" and not alone)
+        or (variant.feed != "streamed" and not random)
+    ]
+
+
+def _plan_probe(benchmark: Benchmark, sizes: tuple[Size, ...], launcher: Launcher) -> list[_Wanted]:
+    """Communication is measured first, on the largest size, by each engine that trains there."""
+    launches = benchmark.launches
+    largest = max(sizes, key=_count_ranks)
+    needed = launcher == "srun" and (len(set(sizes)) > 1 or launches.attribution)
+    wanted = launches.probe in {"also", "only"} or (launches.probe == "auto" and needed)
+    if not wanted or _count_ranks(largest) == 1:
+        return []
+    engines = launches.engines or (benchmark.train.engine,)
+    return [_Wanted("probe", 1, largest, engine, FULL) for engine in engines]
+
+
+def _name(index: int, benchmark: Benchmark, wanted: _Wanted, launcher: Launcher) -> str:
+    size = wanted.size
+    parts = [
+        "probe" if wanted.kind == "probe" else benchmark.train.model,
+        f"{size.nodes}n" if launcher == "srun" else f"{size.tasks_per_node}r",
+        wanted.engine if benchmark.launches.engines else "",
+        "" if wanted.variant == FULL else wanted.variant.name.replace(" ", "-"),
+    ]
+    return "-".join([f"{index:03d}", *(part for part in parts if part)])
+
+
+def _pmi(benchmark: Benchmark, site: Site, wanted: _Wanted) -> str:
+    """MPI ranks find each other through Slurm's PMI; Gloo and torch bring their own rendezvous.
+
+    A probe measures from node to node over MPI whatever the engine exchanges over, where the site names a PMI.
+    """
     train = benchmark.train
-    needs_mpi = train.engine in {"auto", "horovod"} and train.transport != "gloo"
+    exchanges = wanted.engine in {"auto", "horovod"} and train.transport != "gloo"
+    needs_mpi = exchanges or (wanted.kind == "probe" and site.slurm.pmi is not None)
     if train.transport == "mpi" and site.slurm.pmi == "none":
         raise Mistake(
             "without a PMI each MPI rank would be a world of one, and --transport mpi was asked for.",
@@ -209,27 +322,52 @@ def _pmi(benchmark: Benchmark, site: Site) -> str:
     return site.slurm.pmi or "pmix" if needs_mpi else "none"
 
 
-def resolve_training(benchmark: Benchmark, size: Size) -> Training:
-    """Everything that a rank needs to know, in a launch of this size."""
-    train = benchmark.train
-    ranks = size.nodes * size.tasks_per_node
-    if train.engine == "single" and ranks > 1:
+def resolve_training(
+    benchmark: Benchmark, size: Size, *, engine: Engine | None = None, variant: Variant = FULL
+) -> Training:
+    """Everything that a rank needs to know, in a launch of this size.
+
+    Args:
+        benchmark: What is asked.
+        size: Where.
+        engine: One of several side by side; None: the benchmark's own.
+        variant: What an attribution leaves out.
+    """
+    train, chosen = benchmark.train, engine or benchmark.train.engine
+    ranks = _count_ranks(size)
+    if chosen == "single" and ranks > 1:
         raise Mistake(
             f"engine 'single' trains on one rank, and this launch has {ranks}.",
             do="Use --engine horovod or --engine ddp.",
         )
     local, total = _batches(benchmark, ranks, gpu=size.gpus_per_node > 0)
     steps = train.steps or (None if train.epochs else _default_steps(train.model, size))
-    kept = train.model_dump(exclude={"batch", "global_batch", "steps", "threads"})
+    resolved = {"batch", "global_batch", "steps", "max_steps", "threads", "engine", "validate_after"}
+    kept = train.model_dump(exclude=resolved)
     return Training(
         mode=train.mode,
         local_batch=local,
         global_batch=total,
         steps=steps,
+        max_steps=_limit_steps(train.max_steps, steps) if train.precision else None,
         # One for each core: a second on the same core would wait for the first one's arithmetic.
         threads=train.threads or size.cpus_per_task // size.threads_per_core,
+        engine=chosen,
+        exchange=variant.exchange,
+        feed=variant.feed,
+        # A network that was trained on something else has learnt something else.
+        validate_after=train.validate_after and variant == FULL,
         **kept,
     )
+
+
+def _limit_steps(asked: int | None, steps: int | None) -> int | None:
+    if asked is not None and steps is not None and asked < steps:
+        raise Mistake(
+            f"--max-steps {asked} is less than the {steps} steps after which is looked first.",
+            do="Ask for fewer --steps, or for more --max-steps.",
+        )
+    return asked or (None if steps is None else STEPS_GROW_TO * steps)
 
 
 def _batches(benchmark: Benchmark, ranks: int, *, gpu: bool) -> tuple[int, int]:
@@ -254,7 +392,8 @@ def default_batch(model: str, *, gpu: bool) -> int:
 
 def _default_steps(model: str, size: Size) -> int:
     small = networks.find(model).train_flops < SMALL_NETWORK_FLOPS
-    return 200 if small or size.gpus_per_node else 20
+    # Sixty are enough for an interval where steps are even; --precision goes on where they are not.
+    return 200 if small or size.gpus_per_node else 60
 
 
 def hash_plan(benchmark: Benchmark, site: Site, launches: tuple[Launch, ...]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hpcdl.frozen import Frozen
 
@@ -111,13 +111,70 @@ class Environment(Frozen):
     slurm: dict[str, str]
 
 
-class Window(Frozen):
-    """A measured stretch, from barrier to barrier, on rank 0's monotonic clock."""
+class Stretch(Frozen):
+    """Steps without a pause, from barrier to barrier, on rank 0's monotonic clock."""
 
     first_step: int
-    steps: int
+    steps: Annotated[int, Field(gt=0)]
+    begin_s: float
+    end_s: float
+
+    @model_validator(mode="after")
+    def _forward_in_time(self) -> Self:
+        if self.end_s <= self.begin_s:
+            raise ValueError("a stretch ends after it begins")
+        return self
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.end_s - self.begin_s
+
+
+class Window(Frozen):
+    """What was measured: one stretch, or several where the launch paused to look whether it was precise enough."""
+
     images: int
-    elapsed_s: Annotated[float, Field(gt=0)]
+    stretches: Annotated[tuple[Stretch, ...], Field(min_length=1)]
+
+    @property
+    def first_step(self) -> int:
+        return self.stretches[0].first_step
+
+    @property
+    def steps(self) -> int:
+        return sum(stretch.steps for stretch in self.stretches)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of the stretches, without the pauses between them."""
+        return sum(stretch.elapsed_s for stretch in self.stretches)
+
+
+class Conditions(Frozen):
+    """What surrounded one rank while it was measured; what could not be read is missing, with the reason.
+
+    `process_cpu_s` is the rank's own CPU time in `elapsed_s`. `cpu_limit_cores` is the tightest CPU quota of its
+    cgroups, `cpu_throttled_s` how long they held it back meanwhile. `thermal_throttles` counts the kernel's
+    events on the machine's cores. `foreign_cores` is the CPU time of processes that are not of this job, as
+    cores kept busy of `cores_of_host`, and `foreign` names the busiest; both stand in the first rank of a host
+    only. `throttle_reasons` are those that slow a GPU down, as NVML names them.
+    `matrix_flops_per_s` is the device's own matrix product before and after the window, at the training's type.
+    """
+
+    rank: int
+    elapsed_s: Seconds
+    process_cpu_s: Seconds
+    cpu_limit_cores: Reading
+    cpu_throttled_s: Reading
+    thermal_throttles: Reading
+    clock_mhz: Reading
+    temperature_c: Reading
+    load: Reading
+    cores_of_host: int
+    foreign_cores: Reading
+    foreign: tuple[str, ...] = ()
+    throttle_reasons: tuple[str, ...] | Missing = Missing(missing="no GPU is used")
+    matrix_flops_per_s: tuple[float, ...] = ()
 
 
 class Summary(Frozen):
@@ -129,6 +186,47 @@ class Summary(Frozen):
     final_loss: float | None
     accuracy: float | Missing
     validated_images: int | None = None
+    conditions: tuple[Conditions, ...] = ()
+
+
+class Collective(Frozen):
+    """One size of message, exchanged by all ranks again and again: seconds of each, on rank 0's clock."""
+
+    size_bytes: int
+    seconds: Annotated[tuple[float, ...], Field(min_length=1)]
+
+
+class Pair(Frozen):
+    """Two ranks: half a round trip of 8 bytes, and bytes/s of a large message."""
+
+    a_rank: int
+    b_rank: int
+    latency_s: Annotated[float, Field(gt=0)]
+    bandwidth_bytes_per_s: Annotated[float, Field(gt=0)]
+
+
+class PairTable(Frozen):
+    """Every pair of nodes, one rank of each; on a single node, every pair of its GPUs. `over` carried the messages."""
+
+    over: Literal["mpi", "nccl", "gloo"]
+    pairs: tuple[Pair, ...]
+
+
+class Probe(Frozen):
+    """What a communication probe saw, said by rank 0 after the last barrier: `probe.json`.
+
+    `allreduce` went through the engine that trains, `mpi` through MPI itself. `gradients` is one exchange of all the
+    model's gradients in the order in which backward makes them ready, and nothing else to do meanwhile; its size
+    is of all of them together.
+    """
+
+    schema_version: Literal[1] = 1
+    completed: Literal[True] = True
+    world_size: int
+    allreduce: tuple[Collective, ...]
+    mpi: tuple[Collective, ...] | Missing
+    gradients: Collective
+    links: tuple[PairTable, ...] | Missing
 
 
 class Exit(Frozen):
@@ -176,3 +274,17 @@ class Condition(Frozen):
     value: str
     ok: bool
     do: str = ""
+
+
+class Loading(Frozen):
+    """Images/s of two loaders over the same files, window by window, in pairs by turns.
+
+    `dali` is hpcdl's own source, `plain` PIL in a torch DataLoader; both have `threads` threads or processes.
+    """
+
+    images: int
+    threads: int
+    batch: int
+    input_shape: tuple[int, int, int]
+    dali: Annotated[tuple[float, ...], Field(min_length=2)]
+    plain: Annotated[tuple[float, ...], Field(min_length=2)]

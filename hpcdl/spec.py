@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from hpcdl import networks
 from hpcdl.errors import UnknownName
@@ -20,8 +20,23 @@ Engine = Literal["auto", "horovod", "ddp", "single"]
 Transport = Literal["auto", "nccl", "mpi", "gloo"]
 Source = Literal["synthetic", "digits", "folder"]
 Device = Literal["auto", "cpu", "gpu"]
-Precision = Literal["fp32", "bf16"]
+Dtype = Literal["fp32", "bf16"]
 Layout = Literal["auto", "nchw", "nhwc"]
+Probing = Literal["auto", "also", "only", "never"]
+Base = Literal["node", "gpu"]
+
+
+def read_fraction(value: object) -> object:
+    """'1%' and '1 %' as 0.01; anything else as it is, for pydantic to judge."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip().removesuffix("%")) / 100
+        except ValueError:
+            return value
+    return value
+
+
+Fraction = Annotated[float, Field(gt=0, lt=1), BeforeValidator(read_fraction)]
 
 
 class Train(Frozen):
@@ -29,6 +44,9 @@ class Train(Frozen):
 
     `batch` is per rank (weak scaling); `global_batch` is over all ranks (strong scaling). Exactly one of
     them holds; likewise `steps` or `epochs`. What is left out comes from the network's own recipe.
+
+    `precision` is the relative half-width of the throughput's 95 % interval ('1%') until which a launch goes on:
+    it looks after `steps`, then whenever their number has doubled, and stops at `max_steps` at the latest.
     """
 
     model: str = "alexnet"
@@ -36,13 +54,15 @@ class Train(Frozen):
     global_batch: Positive | None = None
     steps: Positive | None = None
     epochs: Positive | None = None
+    precision: Fraction | None = None
+    max_steps: Positive | None = None
     warmup: Count = 5
     engine: Engine = "auto"
     transport: Transport = "auto"
     data: Source = "synthetic"
     data_dir: str | None = None
     device: Device = "auto"
-    precision: Precision = "fp32"
+    dtype: Dtype = "fp32"
     layout: Layout = "auto"
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     fusion_mb: Annotated[int, Field(ge=0, le=4096)] = 64
@@ -70,6 +90,12 @@ class Train(Frozen):
             raise ValueError("steps and epochs exclude each other")
         if self.epochs and self.data == "synthetic":
             raise ValueError("synthetic data have no epochs: ask for steps")
+        if self.precision and self.epochs:
+            raise ValueError(
+                "precision decides how many steps there are, and so do epochs: they exclude each other"
+            )
+        if self.max_steps and not self.precision:
+            raise ValueError("max_steps is only read with a precision to be reached")
         if self.data == "folder" and not self.data_dir:
             raise ValueError("data 'folder' needs data_dir")
         if self.data_dir and self.data != "folder":
@@ -83,12 +109,31 @@ class Train(Frozen):
 
 
 class Launches(Frozen):
-    """Which launches a job holds: one for each entry of `nodes`, the whole row `repeat` times over."""
+    """Which launches a job holds: one for each entry of `nodes`, the whole row `repeat` times over.
+
+    `bracket`: the smallest of several sizes is measured once more at the end, so that base and points share
+    the weather. `per`: the base of a sweep is one full node, or one GPU (one rank). `engines`: each launch once
+    with each of them, side by side. `attribution`: each launch in the variants that separate compute, exposed
+    communication and input. `probe`: measure communication also, only, never, or where a sweep or an
+    attribution over several nodes needs it (auto).
+    """
 
     nodes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1,)
     tasks_per_node: Positive | None = None
     repeat: Positive = 1
+    bracket: bool = True
+    per: Base = "node"
+    engines: tuple[Engine, ...] = ()
+    attribution: bool = False
+    probe: Probing = "auto"
     progress_timeout_s: Annotated[float, Field(ge=5)] = 300.0
+
+    @field_validator("engines")
+    @classmethod
+    def _several_engines(cls, engines: tuple[Engine, ...]) -> tuple[Engine, ...]:
+        if len(engines) == 1 or len(set(engines)) < len(engines) or "auto" in engines:
+            raise ValueError("engines side by side are two or more different ones, by name")
+        return engines
 
 
 class Benchmark(Frozen):

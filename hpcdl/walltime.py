@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # What a launch costs before its first step (imports, rendezvous, pipelines), with room for a slow file system.
 STARTUP_S = 90
+# A probe bounds each size of message, and each round of pairs, in seconds; this is all of them together.
+PROBE_S = 60
 # Assumed rates where nothing was measured yet: deliberately low, since a job that is cut off measured nothing.
 ASSUMED_FLOPS_PER_CORE = 10e9
 ASSUMED_FLOPS_PER_GPU = 2e12
@@ -31,16 +33,20 @@ def estimate_walltime_s(
         seen_step_s: Seconds a step of this benchmark took last time; None: a deliberately low rate is assumed.
         images: Images in the training data, where epochs of them are asked for.
     """
-    total_s = sum(
-        STARTUP_S + _count_steps(launch, images) * _step_s(launch, seen_step_s) for launch in launches
-    )
+    total_s = sum(STARTUP_S + _launch_s(launch, images, seen_step_s) for launch in launches)
     return 60 * max(5, math.ceil(WALLTIME_MARGIN * total_s / 60))
+
+
+def _launch_s(launch: Launch, images: int, seen_step_s: float | None) -> float:
+    if launch.kind == "probe":
+        return PROBE_S
+    return _count_steps(launch, images) * _step_s(launch, seen_step_s)
 
 
 def _count_steps(launch: Launch, images: int) -> int:
     train = launch.train
     if train.steps is not None:
-        return train.steps + train.warmup
+        return (train.max_steps or train.steps) + train.warmup
     return math.ceil((train.epochs or 1) * images / train.global_batch) + train.warmup
 
 

@@ -46,9 +46,10 @@ def make_job(
 ) -> Job:
     """A job for two-core nodes without GPUs, unless the site says otherwise.
 
-    `nodes`, `repeat` and `tasks_per_node` shape its launches; all else are fields of the Job.
+    `nodes`, `repeat` and their like shape its launches; all else are fields of the Job.
     """
-    launches = {key: changes.pop(key) for key in ("nodes", "repeat", "tasks_per_node") if key in changes}
+    shape = ("nodes", "repeat", "tasks_per_node", "bracket", "probe")
+    launches = {key: changes.pop(key) for key in shape if key in changes}
     benchmark = Benchmark.model_validate(
         {"name": name, "about": about, "train": {"model": "lenet", "steps": 20}, "launches": launches}
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from hpcdl import networks
 from hpcdl.errors import Mistake
@@ -34,6 +35,10 @@ def ask(launches=None, name="custom", about="", **train):
 def on_cluster(benchmark, site=None, *, cores=8):
     site = site or Site()
     return make_launches(benchmark, site, cluster_sizes(benchmark, site, cores=cores), launcher="srun")
+
+
+def trainings(benchmark, **where):
+    return [launch for launch in on_cluster(benchmark, **where) if launch.kind == "train"]
 
 
 def on_node(**node):
@@ -137,7 +142,7 @@ def test_here_more_ranks_than_cores_share_one():
 
 
 def test_repeats_are_interleaved_and_names_unique():
-    launches = on_cluster(ask({"nodes": [1, 2, 1], "repeat": 2}))
+    launches = on_cluster(ask({"nodes": [1, 2, 1], "repeat": 2, "probe": "never"}))
     assert [(launch.repeat, launch.nodes) for launch in launches] == [
         (1, 1),
         (1, 2),
@@ -149,6 +154,102 @@ def test_repeats_are_interleaved_and_names_unique():
     assert [launch.index for launch in launches] == [1, 2, 3, 4, 5, 6]
     names = [launch.name for launch in launches]
     assert names == sorted(set(names))
+
+
+def name_sides(benchmark):
+    return [(launch.nodes, launch.train.engine, launch.variant) for launch in trainings(benchmark)]
+
+
+def test_a_sweep_is_bracketed_by_its_base():
+    assert [launch.nodes for launch in trainings(ask({"nodes": [1, 2, 4]}))] == [1, 2, 4, 1]
+    assert [launch.nodes for launch in trainings(ask({"nodes": [1, 2], "repeat": 2}))] == [1, 2, 1, 2, 1]
+    assert [launch.nodes for launch in trainings(ask({"nodes": [1, 2], "bracket": False}))] == [1, 2]
+    assert [launch.nodes for launch in trainings(ask({"nodes": [2, 2]}))] == [2, 2]
+
+
+def test_per_gpu_the_base_is_one_rank():
+    site = Site.model_validate({"node": {"gpus": 4, "cores": 32}})
+    benchmark = ask({"nodes": [1, 2], "per": "gpu"})
+    launches = make_launches(benchmark, site, cluster_sizes(benchmark, site, cores=32), launcher="srun")
+    trained = [launch for launch in launches if launch.kind == "train"]
+    assert [(launch.nodes, launch.tasks_per_node) for launch in trained] == [(1, 1), (1, 4), (2, 4), (1, 1)]
+    assert {launch.cpus_per_task for launch in trained} == {8}
+
+
+def test_engines_stand_side_by_side_in_turns():
+    benchmark = ask({"nodes": [2], "engines": ["horovod", "ddp"], "repeat": 2, "probe": "never"})
+    engines = [launch.train.engine for launch in on_cluster(benchmark)]
+    assert engines == ["horovod", "ddp", "ddp", "horovod"]
+    assert on_cluster(benchmark)[0].name == "001-alexnet-2n-horovod"
+
+
+def test_an_attribution_leaves_one_thing_out_at_a_time():
+    benchmark = ask({"nodes": [2], "attribution": True}, data="digits", model="lenet")
+    launches = trainings(benchmark)
+    sides = [(launch.variant, launch.train.exchange, launch.train.feed) for launch in launches]
+    assert sides == [
+        ("full", True, "streamed"),
+        ("no exchange", False, "streamed"),
+        ("resident", True, "resident"),
+        ("synthetic", False, "synthetic"),
+    ]
+    assert [launch.train.validate_after for launch in launches] == [True, False, False, False]
+
+
+def test_an_attribution_has_no_launch_that_would_show_nothing():
+    alone = ask({"nodes": [1], "attribution": True}, data="digits", model="lenet")
+    assert [variant for _, _, variant in name_sides(alone)] == ["full", "resident", "synthetic"]
+    random = ask({"nodes": [2], "attribution": True})
+    assert [variant for _, _, variant in name_sides(random)] == ["full", "no exchange"]
+
+
+def test_where_a_sweep_needs_a_probe_it_comes_first_on_the_largest_size():
+    named = Site.model_validate({"slurm": {"pmi": "pmix"}})
+    first, *rest = on_cluster(ask({"nodes": [1, 4]}, engine="ddp"), named)
+    assert (first.kind, first.name, first.nodes, first.pmi) == ("probe", "001-probe-4n", 4, "pmix")
+    assert {launch.kind for launch in rest} == {"train"}
+    assert {launch.pmi for launch in rest} == {"none"}
+    # Nobody knows whether this Slurm speaks PMIx; DDP does not need it.
+    assert on_cluster(ask({"nodes": [1, 4]}, engine="ddp"))[0].pmi == "none"
+    assert on_cluster(ask({"nodes": [1, 4]}, engine="horovod"))[0].pmi == "pmix"
+    assert [launch.kind for launch in on_cluster(ask({"nodes": [4]}))] == ["train"]
+    assert [launch.kind for launch in on_cluster(ask({"nodes": [4], "probe": "also"}))] == ["probe", "train"]
+    assert [launch.kind for launch in on_cluster(ask({"nodes": [4], "probe": "only"}))] == ["probe"]
+
+
+def test_a_probe_of_one_rank_is_a_mistake():
+    with pytest.raises(Mistake, match="at least two ranks"):
+        on_cluster(ask({"nodes": [1], "probe": "only"}))
+
+
+def test_a_precision_bounds_the_steps():
+    [launch] = on_cluster(ask(steps=100, precision="1%"))
+    assert (launch.train.precision, launch.train.steps, launch.train.max_steps) == (0.01, 100, 1600)
+    [launch] = on_cluster(ask(steps=100, precision=0.02, max_steps=150))
+    assert launch.train.max_steps == 150
+    with pytest.raises(Mistake, match="less than the 100 steps"):
+        on_cluster(ask(steps=100, precision="1%", max_steps=50))
+
+
+BAD_PRECISION = {
+    "epochs": {"precision": "1%", "epochs": 2, "data": "digits", "model": "lenet"},
+    "nothing to bound": {"max_steps": 100},
+    "none": {"precision": 0},
+    "not a number": {"precision": "one%"},
+    "more than all": {"precision": "150%"},
+}
+
+
+@pytest.mark.parametrize("name", BAD_PRECISION)
+def test_a_precision_that_makes_no_sense_is_refused(name):
+    with pytest.raises(ValidationError, match="precision"):
+        ask(**BAD_PRECISION[name])
+
+
+@pytest.mark.parametrize("engines", [["ddp"], ["ddp", "ddp"], ["auto", "ddp"], ["ddp", "mpi"]])
+def test_engines_side_by_side_are_different_ones_by_name(engines):
+    with pytest.raises(ValidationError, match="engines"):
+        ask({"engines": engines})
 
 
 def test_names_say_nodes_on_a_cluster_and_ranks_here():
@@ -173,15 +274,17 @@ def test_only_mpi_needs_pmi(train, site, pmi):
 
 
 def test_weak_scaling_holds_the_local_batch():
-    trains = [launch.train for launch in on_cluster(ask({"nodes": [1, 4]}, batch=8))]
-    assert [(t.mode, t.local_batch, t.global_batch) for t in trains] == [("weak", 8, 8), ("weak", 8, 32)]
+    trains = [launch.train for launch in trainings(ask({"nodes": [1, 4]}, batch=8))]
+    sizes = [(t.mode, t.local_batch, t.global_batch) for t in trains]
+    assert sizes == [("weak", 8, 8), ("weak", 8, 32), ("weak", 8, 8)]
 
 
 def test_strong_scaling_holds_the_global_batch():
-    trains = [launch.train for launch in on_cluster(ask({"nodes": [1, 4]}, global_batch=64))]
+    trains = [launch.train for launch in trainings(ask({"nodes": [1, 4]}, global_batch=64))]
     assert [(t.mode, t.local_batch, t.global_batch) for t in trains] == [
         ("strong", 64, 64),
         ("strong", 16, 64),
+        ("strong", 64, 64),
     ]
 
 
@@ -218,7 +321,9 @@ def test_every_shipped_benchmark_plans(path):
     benchmark, _ = resolve_benchmark(path, {})
     assert benchmark.name == path.stem
     assert benchmark.about
-    assert len(on_cluster(benchmark)) == len(benchmark.launches.nodes) * benchmark.launches.repeat
+    sizes = benchmark.launches.nodes
+    again = sizes[-1] != min(sizes)  # the base, at the end of a sweep
+    assert len(trainings(benchmark)) == len(sizes) * benchmark.launches.repeat + again
     sizes = local_sizes(benchmark, Site(), cores=2)
     assert make_launches(benchmark, Site(), sizes, launcher="direct")
 

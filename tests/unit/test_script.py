@@ -355,7 +355,13 @@ class Playing:
         self.folder = folder
         self.run_dir = folder / "run"
         self.run_dir.mkdir()
-        job = make_job(nodes=(1, 2), run_dir=str(self.run_dir), python=str(folder / "python"))
+        job = make_job(
+            nodes=(1, 2),
+            bracket=False,
+            probe="never",
+            run_dir=str(self.run_dir),
+            python=str(folder / "python"),
+        )
         self.first, self.second = (launch.name for launch in job.launches)
         make_program(folder / "python", folder / "log")
         make_program(folder / "srun", folder / "log", SRUN)
