@@ -16,6 +16,7 @@ PHASES = (
     "exchange",
     "update",
     "validate",
+    "probe",
     "end",
 )
 _LAYOUT = struct.Struct("<qq")

@@ -140,17 +140,29 @@ class _Marks:
         self.events[name].record()
 
     def between_s(self, first: str, second: str) -> float:
-        milliseconds = float(self.events[first].elapsed_time(self.events[second]))
-        return max(0.0, milliseconds / 1000.0)
+        return _elapsed_s(self.events[first], self.events[second])
+
+    def until_s(self, later: _Marks) -> float:
+        """From the beginning of this step on the device to that of a later one."""
+        return _elapsed_s(self.events["begin"], later.events["begin"])
+
+
+def _elapsed_s(first: torch.cuda.Event, second: torch.cuda.Event) -> float:
+    return max(0.0, float(first.elapsed_time(second)) / 1000.0)
 
 
 class CudaClock:
-    """Events on the stream mark the phases; they are read when the device has passed them, so nothing waits."""
+    """Events on the stream mark the phases; they are read when the device has passed them, so nothing waits.
+
+    The CPU runs ahead of the device, so a step begins where the device begins it: so much after the step before,
+    by their events. The first step after all were waited for begins at once, and the CPU's clock tells when.
+    """
 
     def __init__(self, rank: int, turns: Turns) -> None:
         self._rank = rank
         self._turns = turns
         self._open: deque[_Marks] = deque()
+        self._before: _Marks | None = None
 
     def begin(self, step: int, *, warmup: bool) -> None:
         self._turns.begin(step, warmup=warmup)
@@ -184,8 +196,13 @@ class CudaClock:
                 return
             self._open.popleft()
             yield self._read(marks)
+        if wait:
+            self._before = None
 
     def _read(self, marks: _Marks) -> Step:
+        if self._before is not None:
+            marks.begin_s = self._before.begin_s + self._before.until_s(marks)
+        self._before = marks
         return Step(
             rank=self._rank,
             step=marks.step,

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from hpcdl.errors import Refused
-from hpcdl.frozen import Frozen
+from hpcdl.frozen import Frozen, Model
 from hpcdl.records import Finding, Host, Versions
 
 if TYPE_CHECKING:
@@ -26,9 +24,6 @@ class Card(Frozen):
     versions: Versions
     plan: str
     data: str | None
-
-
-_CARD = TypeAdapter(Card)
 
 
 def check_world(launch: Launch, place: Place, engine: Engine) -> Finding:
@@ -50,9 +45,10 @@ def check_world(launch: Launch, place: Place, engine: Engine) -> Finding:
     )
 
 
-def exchange_cards(card: Card, engine: Engine) -> tuple[Card, ...]:
-    """Every rank's card, by rank, on every rank."""
-    return tuple(_CARD.validate_json(text) for text in engine.gather(card.model_dump_json()))
+def exchange(record: Model, engine: Engine) -> tuple[Model, ...]:
+    """Every rank's record, by rank, on every rank."""
+    kind = type(record)
+    return tuple(kind.model_validate_json(text) for text in engine.gather(record.model_dump_json()))
 
 
 def check_cards(launch: Launch, cards: Sequence[Card]) -> tuple[Finding, ...]:

@@ -55,9 +55,15 @@ def _train(path: Path, reporter: Reporter, beacon: Beacon) -> tuple[Ended, int]:
         folder = LaunchFolder(path)
         launch = folder.plan()
         place = read_place(launch)
-        from hpcdl.worker.training import train  # torch comes in only now, so that the beacon is lit early
+        if launch.kind == "probe":
+            # torch comes in only now, so that the beacon is lit early.
+            from hpcdl.worker.probe import probe
 
-        train(launch, place, folder, reporter, beacon)
+            probe(launch, place, folder, reporter, beacon)
+        else:
+            from hpcdl.worker.training import train
+
+            train(launch, place, folder, reporter, beacon)
     except Refused as refusal:
         return Ended(outcome="refused", reason=str(refusal)), EXIT_REFUSED
     except HpcdlError as problem:

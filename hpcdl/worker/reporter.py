@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from hpcdl.frozen import Frozen
-from hpcdl.records import Environment, Step, Summary
+from hpcdl.records import Environment, Probe, Step, Summary
 
 
 def _make_printable(text: str) -> str:
@@ -38,6 +38,11 @@ class Measured(Frozen):
     summary: Summary
 
 
+class Probed(Frozen):
+    kind: Literal["probe"] = "probe"
+    probe: Probe
+
+
 class Ended(Frozen):
     """The rank's last words, whichever they are."""
 
@@ -46,7 +51,7 @@ class Ended(Frozen):
     reason: Annotated[str, AfterValidator(_make_printable)] = ""
 
 
-Message = Stepped | Prepared | Verified | Measured | Ended
+Message = Stepped | Prepared | Verified | Measured | Probed | Ended
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 

@@ -26,7 +26,7 @@ from hpcdl.store import LaunchFolder, RunFolder
 from hpcdl.worker import rank as rank_process
 from hpcdl.worker.beacon import Beacon
 from hpcdl.worker.place import read_place
-from hpcdl.worker.reporter import Ended, Measured, Prepared, Stepped, Verified, parse_message
+from hpcdl.worker.reporter import Ended, Measured, Prepared, Probed, Stepped, Verified, parse_message
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -154,6 +154,8 @@ class Supervisor:
                 self._keep(RunFolder(self._folder.path.parent).verified_path, digest)
             case Measured(summary=summary):
                 self._keep(self._folder.summary_path, summary.model_dump_json(indent=1))
+            case Probed(probe=probe):
+                self._keep(self._folder.probe_path, probe.model_dump_json(indent=1))
             case Ended():
                 self._ended = message
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,52 +12,29 @@ from torch.nn import functional
 
 from hpcdl import networks
 from hpcdl.errors import Refused
-from hpcdl.records import Environment, Missing, Summary, Window
-from hpcdl.spec import digest
+from hpcdl.records import Missing, Summary
 from hpcdl.store import RunFolder
 from hpcdl.worker import data, preflight
-from hpcdl.worker.binding import choose_device, prepare
 from hpcdl.worker.clocks import make_clock
-from hpcdl.worker.engine import start
-from hpcdl.worker.environment import read_host, read_slurm, read_versions
+from hpcdl.worker.joining import Prospects, introduce, join
+from hpcdl.worker.measuring import measure
 from hpcdl.worker.models import build, memory_format
 from hpcdl.worker.optimizer import make_optimizer, set_learning_rate
-from hpcdl.worker.reporter import Measured, Prepared, Stepped, Verified
+from hpcdl.worker.reporter import Measured, Stepped, Verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hpcdl.networks import Network
     from hpcdl.plan import Launch, Training
-    from hpcdl.records import Finding, Step
+    from hpcdl.records import Step
     from hpcdl.store import LaunchFolder
     from hpcdl.worker.beacon import Beacon
     from hpcdl.worker.clocks import Clock
     from hpcdl.worker.data import Batch, Source
-    from hpcdl.worker.engine import Engine
+    from hpcdl.worker.joining import Rank
     from hpcdl.worker.place import Place
     from hpcdl.worker.reporter import Reporter
-
-
-@dataclass(frozen=True)
-class Rank:
-    """What this process is and whom it talks to."""
-
-    launch: Launch
-    place: Place
-    folder: LaunchFolder
-    device: torch.device
-    engine: Engine
-    reporter: Reporter
-    beacon: Beacon
-
-    @property
-    def plan(self) -> Training:
-        return self.launch.train
-
-    @property
-    def leads(self) -> bool:
-        return self.place.rank == 0
 
 
 def train(launch: Launch, place: Place, folder: LaunchFolder, reporter: Reporter, beacon: Beacon) -> None:
@@ -68,38 +44,33 @@ def train(launch: Launch, place: Place, folder: LaunchFolder, reporter: Reporter
         Refused: The preflight found the launch unfit to be measured.
         Mistake: The data cannot be used.
     """
-    device = choose_device(launch, place)
-    prepare(launch, place)
-    beacon.show(0, "rendezvous")
-    engine = start(launch, place, folder, device)
-    rank = Rank(launch, place, folder, device, engine, reporter, beacon)
-    beacon.show(0, "preflight")
-    world = preflight.check_world(launch, place, engine)
+    rank = join(launch, place, folder, reporter, beacon)
     network = networks.find(launch.train.model)
-    layout = choose_layout(launch.train, network, device)
-    with contextlib.closing(data.make(_request(rank, network, layout))) as source:
+    layout = choose_layout(launch.train, network, rank.device)
+    with contextlib.closing(data.make(request_data(rank, network, layout))) as source:
         network = network.with_classes(source.classes)
         steps = count_steps(launch.train, source.images)
-        cards = preflight.exchange_cards(_card(rank, source), engine)
-        findings = (world, *preflight.check_cards(launch, cards))
-        preflight.require(findings)
-        if rank.leads:
-            environment = _environment(
-                rank, source, steps=steps, layout=layout, cards=cards, findings=findings
-            )
-            reporter.say(Prepared(environment=environment))
+        named = "nhwc" if layout is torch.channels_last else "nchw"
+        prospects = Prospects(steps=steps, images=source.images, classes=source.classes, layout=named)
+        introduce(rank, prospects, data=source.listing_digest())
         _verify(rank, source)
         trainer = Trainer(rank, network, layout, source.images)
-        window, loss = trainer.run(source.open(launch.train.warmup + steps), steps)
+        longest = launch.train.warmup + max(steps, launch.train.max_steps or 0)
+        request = request_data(rank, network, layout)
+        measured = measure(trainer, rank, data.feed(source, request, longest), steps)
         accuracy, validated = _validate(rank, trainer.model, source)
-    beacon.show(steps, "end")
-    engine.barrier()
+    beacon.show(measured.window.steps, "end")
+    surroundings = preflight.exchange(measured.conditions, rank.engine)
     if rank.leads:
         summary = Summary(
-            window=window, final_loss=loss, accuracy=accuracy, validated_images=validated or None
+            window=measured.window,
+            final_loss=measured.loss,
+            accuracy=accuracy,
+            validated_images=validated or None,
+            conditions=surroundings,
         )
         reporter.say(Measured(summary=summary))
-    engine.close()
+    rank.engine.close()
 
 
 def choose_layout(plan: Training, network: Network, device: torch.device) -> torch.memory_format:
@@ -137,35 +108,22 @@ class Trainer:
         torch.manual_seed(plan.seed * 1_000_003 + rank.place.rank)
         rank.engine.broadcast(self.model.parameters())
         self._optimizer = make_optimizer(self.model, network.recipe)
-        self._clock = self._start_clock()
-        self._parallel = rank.engine.attach(self.model)
-        self._loss: float | None = None
+        self.clock = self._start_clock()
+        self._parallel = rank.engine.attach(self.model) if rank.plan.exchange else self.model
+        self.loss: float | None = None
+        # Of all steps so far, on this host's clock.
+        self.begins_s: list[float] = []
 
     def _start_clock(self) -> Clock:
         parameters = list(self.model.parameters())
         clock = make_clock(self._rank.device, self._rank.place.rank, len(parameters), self._rank.beacon)
         for parameter in parameters:
-            parameter.register_post_accumulate_grad_hook(lambda _: clock.gradient_ready())
+            parameter.register_post_accumulate_grad_hook(lambda _: self.clock.gradient_ready())
         return clock
 
-    def run(self, batches: Iterator[Batch], steps: int) -> tuple[Window, float | None]:
-        """Warm up, then measure `steps` steps from barrier to barrier on this host's clock.
-
-        Returns:
-            The window with the images of all ranks in it, and this rank's last loss.
-        """
-        warmup = self._rank.plan.warmup
-        for step in range(warmup):
-            self._step(step, batches, warmup=True)
-        begin_s = self._meet()
-        for step in range(warmup, warmup + steps):
-            self._step(step, batches, warmup=False)
-        elapsed_s = self._meet() - begin_s
-        images = steps * self._rank.plan.global_batch
-        return Window(first_step=warmup, steps=steps, images=images, elapsed_s=elapsed_s), self._loss
-
-    def _step(self, step: int, batches: Iterator[Batch], *, warmup: bool) -> None:
-        clock = self._clock
+    def step(self, step: int, batches: Iterator[Batch], *, warmup: bool) -> None:
+        """One step of all ranks: input, forward, backward with its exchange, update."""
+        clock = self.clock
         clock.begin(step, warmup=warmup)
         batch = next(batches)
         clock.have_input()
@@ -181,7 +139,7 @@ class Trainer:
         self._report(clock.finished())
 
     def _autocast(self) -> torch.autocast:
-        half = self._rank.plan.precision == "bf16"
+        half = self._rank.plan.dtype == "bf16"
         return torch.autocast(self._rank.device.type, dtype=torch.bfloat16, enabled=half)
 
     def _learning_rate(self, step: int) -> float:
@@ -191,21 +149,22 @@ class Trainer:
         rate = recipe.learning_rate(step, epoch)
         return rate if plan.learning_rate is None else rate * plan.learning_rate / recipe.base_lr
 
-    def _meet(self) -> float:
+    def meet(self) -> float:
         """All ranks have finished what they were given; the time now."""
         if self._rank.device.type == "cuda":
             torch.cuda.synchronize(self._rank.device)
-        self._report(self._clock.finished(wait=True))
+        self._report(self.clock.finished(wait=True))
         self._rank.engine.barrier()
         return time.monotonic()
 
     def _report(self, steps: Iterator[Step]) -> None:
         for step in steps:
-            self._loss = step.loss
+            self.loss = step.loss
+            self.begins_s.append(step.begin_s)
             self._rank.reporter.say(Stepped(step=step))
 
 
-def _request(rank: Rank, network: Network, layout: torch.memory_format) -> data.Request:
+def request_data(rank: Rank, network: Network, layout: torch.memory_format) -> data.Request:
     threads = data.choose_threads(rank.launch.cpus_per_task, computes_on_cpu=rank.device.type == "cpu")
     return data.Request(
         network=network,
@@ -215,40 +174,6 @@ def _request(rank: Rank, network: Network, layout: torch.memory_format) -> data.
         device=rank.device,
         threads=threads,
         memory_format=layout,
-    )
-
-
-def _card(rank: Rank, source: Source) -> preflight.Card:
-    return preflight.Card(
-        host=read_host(rank.place, rank.device),
-        versions=read_versions(),
-        plan=digest(rank.launch.model_dump(mode="json")),
-        data=source.listing_digest(),
-    )
-
-
-def _environment(
-    rank: Rank,
-    source: Source,
-    *,
-    steps: int,
-    layout: torch.memory_format,
-    cards: tuple[preflight.Card, ...],
-    findings: tuple[Finding, ...],
-) -> Environment:
-    return Environment(
-        world_size=rank.engine.world_size,
-        engine=rank.engine.name,
-        transport=rank.engine.transport,
-        device=rank.device.type,
-        layout="nhwc" if layout is torch.channels_last else "nchw",
-        steps=steps,
-        images=source.images,
-        classes=source.classes,
-        versions=cards[0].versions,
-        hosts=tuple(card.host for card in cards),
-        findings=findings,
-        slurm=read_slurm(),
     )
 
 

@@ -13,7 +13,7 @@ from hpcdl.site import Site
 from hpcdl.spec import Benchmark
 from hpcdl.worker.engine.single import Single
 from hpcdl.worker.place import Place
-from hpcdl.worker.preflight import Card, check_cards, check_world, exchange_cards, require
+from hpcdl.worker.preflight import Card, check_cards, check_world, exchange, require
 
 VERSIONS = Versions(hpcdl="0.1.0", code="0123456789ab", python="3.11.2", torch="2.13.0", horovod="0.28.1")
 CHECKS = [
@@ -160,7 +160,7 @@ def test_what_could_not_be_looked_at_does_not_stop_the_launch():
 
 def test_cards_survive_the_exchange():
     card = make_card(0, gpu_uuid="GPU-1", cpu="naïve 数")
-    assert exchange_cards(card, Single()) == (card,)
+    assert exchange(card, Single()) == (card,)
 
 
 def test_fewer_nodes_than_planned_are_not_the_planned_launch():

@@ -1,0 +1,69 @@
+"""What slows a GPU down: its clock, its temperature, and the reasons that NVML gives for a clock below the highest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpcdl.records import Missing, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# nvml.h, nvmlClocksEventReasons: those that take speed away. Not idle, and not clocks that somebody set.
+SLOWING = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """One look at a GPU: MHz of its multiprocessors, degrees Celsius, the reasons that slow it down."""
+
+    sm_clock_mhz: Reading
+    temperature_c: Reading
+    throttle_reasons: tuple[str, ...] | Missing
+
+
+def read_clocks(gpu_uuid: str) -> Clocks | Missing:
+    """One look at the GPU of this UUID ('GPU-…' or without it); an NVML error is a missing reading, in its words."""
+    try:
+        import pynvml
+    except ImportError:
+        return Missing(missing="nvidia-ml-py is not installed")
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as problem:
+        return Missing(missing=f"NVML: {problem}")
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByUUID(_complete(gpu_uuid))
+        return Clocks(
+            _ask(pynvml, lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
+            _ask(pynvml, lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
+            _name_reasons(_ask(pynvml, lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))),
+        )
+    except pynvml.NVMLError as problem:
+        return Missing(missing=f"NVML: {problem}")
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _complete(uuid: str) -> str:
+    return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+
+
+def _ask(pynvml: Any, question: Callable[[], Any]) -> Reading:
+    try:
+        return float(question())
+    except pynvml.NVMLError as problem:
+        return Missing(missing=f"NVML: {problem}")
+
+
+def _name_reasons(bits: Reading) -> tuple[str, ...] | Missing:
+    if isinstance(bits, Missing):
+        return bits
+    return tuple(name for bit, name in SLOWING.items() if int(bits) & bit)

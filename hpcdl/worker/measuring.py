@@ -1,0 +1,84 @@
+"""The measured part of a launch: stretches of steps from barrier to barrier, until there are enough of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpcdl.estimates.precision import next_look, reached
+from hpcdl.records import Stretch, Window
+from hpcdl.worker import conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from hpcdl.plan import Training
+    from hpcdl.records import Conditions
+    from hpcdl.worker.data import Batch
+    from hpcdl.worker.joining import Rank
+    from hpcdl.worker.training import Trainer
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a rank brings home: the window of all ranks, its own last loss and surroundings."""
+
+    window: Window
+    loss: float | None
+    conditions: Conditions
+
+
+def measure(trainer: Trainer, rank: Rank, batches: Iterator[Batch], steps: int) -> Measurement:
+    """Warm up, then measure `steps` steps from barrier to barrier, and more until the plan's precision is reached.
+
+    Whether to go on is looked at between two stretches, so that looking costs the window nothing.
+    """
+    warmup = rank.plan.warmup
+    for step in range(warmup):
+        trainer.step(step, batches, warmup=True)
+    trainer.meet()
+    watch = conditions.watch(rank.place, rank.device, rank.plan.dtype)
+    watch.begin()
+    stretches, periods_s = [], np.empty(0)
+    wanted = steps
+    while wanted:
+        stretch, more_s = _measure_stretch(trainer, batches, warmup + len(periods_s), wanted)
+        stretches.append(stretch)
+        periods_s = np.append(periods_s, more_s)
+        wanted = _agree_on_more(rank, periods_s)
+    watch.end()
+    window = Window(images=len(periods_s) * rank.plan.global_batch, stretches=tuple(stretches))
+    return Measurement(window, trainer.loss, watch.read())
+
+
+def _measure_stretch(
+    trainer: Trainer, batches: Iterator[Batch], first: int, steps: int
+) -> tuple[Stretch, NDArray[np.float64]]:
+    """So many steps without a pause, and this rank's period of each."""
+    begin_s = trainer.meet()
+    trainer.begins_s.clear()
+    for step in range(first, first + steps):
+        trainer.step(step, batches, warmup=False)
+    end_s = trainer.meet()
+    stretch = Stretch(first_step=first, steps=steps, begin_s=begin_s, end_s=end_s)
+    return stretch, np.diff([*trainer.begins_s, end_s])
+
+
+def _agree_on_more(rank: Rank, periods_s: NDArray[np.float64]) -> int:
+    """How many steps to go on with: rank 0 decides for all, from its own periods. 0: enough of them."""
+    if rank.plan.precision is None:
+        return 0
+    more = count_more(rank.plan, periods_s) if rank.leads else 0
+    return int(rank.engine.sum([float(more)])[0])
+
+
+def count_more(plan: Training, periods_s: Sequence[float] | NDArray[np.float64]) -> int:
+    """Steps until the next look; 0 where the precision is reached, or there is no room for more."""
+    done = len(periods_s)
+    if plan.precision is None or reached(np.asarray(periods_s), plan.precision):
+        return 0
+    return max(0, min(next_look(done), plan.max_steps or done) - done)
