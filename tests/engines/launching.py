@@ -43,12 +43,18 @@ EXCHANGES = [
 RANK_PROGRAM = Path(__file__).with_name("rank_program.py")
 
 
-def make_job(store: Path, *, ranks: tuple[int, ...] = (1,), network: str | None = None, **train: Any) -> Job:
-    """LeNet, ten steps, one thread for each rank; `train` holds further keys of a [train] table."""
+def make_job(
+    store: Path,
+    *,
+    ranks: tuple[int, ...] = (1,),
+    network: str | None = None,
+    launches: Mapping[str, Any] | None = None,
+    **train: Any,
+) -> Job:
+    """LeNet, ten steps, one thread for each rank; `train` and `launches` hold further keys of those tables."""
     asked = {"model": "lenet", "steps": 10, "warmup": 0, "threads": 1, "device": "cpu"} | train
-    benchmark = Benchmark(
-        train=Train(**asked), launches=Launches(nodes=ranks, tasks_per_node=1, progress_timeout_s=120)
-    )
+    shape = {"nodes": ranks, "tasks_per_node": 1, "bracket": False, "progress_timeout_s": 120}
+    benchmark = Benchmark(train=Train(**asked), launches=Launches(**shape | dict(launches or {})))
     return prepare_local_job(Asked(benchmark, Site(node=Node(network=network)), {}), Store(store))
 
 

@@ -36,6 +36,7 @@ def main() -> None:
         "run": engine.gather(str(folder.path)),
         # 2**53 + 1 and a third of a billionth do not survive in single precision.
         "sum": engine.sum([float(place.rank), 2.0**52, 1e-10 / 3]),
+        "exchange": exchange(engine, place.rank),
         "broadcast": broadcast(engine, place.rank),
         "gradients": average(engine, place.rank),
         "barrier": barrier(engine, folder, place.rank),
@@ -43,6 +44,14 @@ def main() -> None:
     (folder.path / f"rank-{place.rank}.json").write_text(json.dumps(results))
     engine.close()
     leave(0)
+
+
+def exchange(engine, rank):
+    """Messages of unequal sizes, handed over at once, twice: the sums over all ranks."""
+    tensors = [torch.full((size,), float(rank + 1)) for size in (1, 1000, 7)]
+    engine.exchange(tensors)
+    engine.exchange(tensors[:1])
+    return [[float(tensor.min()), float(tensor.max())] for tensor in tensors]
 
 
 def broadcast(engine, rank):

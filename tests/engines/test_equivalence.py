@@ -59,8 +59,8 @@ def losses(folder: LaunchFolder, ranks: int) -> list[float]:
     """The loss of each step: the mean over the ranks, whose batches are equally large."""
     assert [end.outcome for end in folder.exits()] == ["completed"] * ranks, explain(folder)
     steps = folder.steps()
-    assert {step.rank for step in steps} == set(range(ranks))
-    return [fmean(step.loss for step in steps if step.step == number) for number in range(STEPS)]
+    assert set(steps.rank.tolist()) == set(range(ranks))
+    return [fmean(steps.between(number, number + 1).loss.tolist()) for number in range(STEPS)]
 
 
 @pytest.fixture(scope="module")

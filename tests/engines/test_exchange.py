@@ -48,6 +48,8 @@ def test_two_ranks_exchange(tmp_path: Path, engine: str, transport: str) -> None
         assert one["texts"] == list(TEXTS[:RANKS])
         assert one["no_texts"] == ["", ""]
         assert one["sum"] == [1.0, 2.0**53, 2e-10 / 3]
+        # 1 + 2, and the first of them summed once more over two ranks.
+        assert one["exchange"] == [[6.0, 6.0], [3.0, 3.0], [3.0, 3.0]]
         assert one["broadcast"] == got[0]["broadcast"]
         assert one["barrier"] is True
         _check_gradients(one["gradients"]["averaged"], [other["gradients"]["own"] for other in got])

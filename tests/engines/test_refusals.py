@@ -49,7 +49,7 @@ def test_ranks_that_nothing_connects_are_worlds_of_one(tmp_path: Path, asked: st
     assert "2 ranks were asked for" in reason
     assert "horovod over mpi sees a world of 1" in reason
     assert "srun --mpi=list" in reason
-    assert folder.steps() == []
+    assert len(folder.steps()) == 0
     assert folder.summary() is None
 
 

@@ -8,7 +8,7 @@ from hpcdl.errors import UnknownName
 from hpcdl.worker.engine import ddp, horovod, single
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import torch
 
@@ -33,6 +33,9 @@ class Engine(Protocol):
 
     def synchronize(self) -> None:
         """Wait until every gradient of the last backward is the mean over all ranks."""
+
+    def exchange(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Sum each of these, (numbers,), over all ranks in place: handed over at once, as gradients are."""
 
     def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
         """Give all ranks rank 0's values, in place."""

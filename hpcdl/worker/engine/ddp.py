@@ -15,7 +15,7 @@ from hpcdl.worker.engine import rendezvous
 from hpcdl.worker.engine.texts import to_bytes, to_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from hpcdl.plan import Launch
     from hpcdl.store import LaunchFolder
@@ -45,6 +45,12 @@ class DDP:
 
     def synchronize(self) -> None:
         """DDP waits at the end of backward itself."""
+
+    def exchange(self, tensors: Sequence[torch.Tensor]) -> None:
+        works = [dist.all_reduce(tensor, async_op=True) for tensor in tensors]
+        for work in works:
+            if work is not None:
+                work.wait()
 
     def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
         for tensor in tensors:
@@ -80,12 +86,37 @@ class DDP:
 
 
 def start(launch: Launch, place: Place, folder: LaunchFolder, device: torch.device) -> DDP:
-    """Join the process group; the store listens on a port that the kernel chose.
+    """Join the process group; where rank 0 listens is announced in the launch's folder.
 
     Raises:
         Refused: No such transport here, or the ranks do not meet.
     """
+
+    def share(meeting: rendezvous.Meeting | None) -> rendezvous.Meeting:
+        if meeting is None:
+            return rendezvous.await_meeting(folder, place)
+        rendezvous.announce(folder, place, meeting)
+        return meeting
+
     transport = _choose_transport(launch.train.transport, device)
+    join_group(transport, launch, place, share)
+    return DDP(transport, device, launch.train.fusion_mb)
+
+
+def join_group(
+    transport: str,
+    launch: Launch,
+    place: Place,
+    share: Callable[[rendezvous.Meeting | None], rendezvous.Meeting],
+) -> None:
+    """Make torch's process group of all ranks; its store listens on a port that the kernel chose.
+
+    Args:
+        transport: 'nccl' or 'gloo'.
+        launch: Whose ranks they are.
+        place: This one.
+        share: Brings all ranks what rank 0 gives it, which is where it listens; the others give None.
+    """
     address = rendezvous.own_address(launch)
     variable = "NCCL_SOCKET_IFNAME" if transport == "nccl" else "GLOO_SOCKET_IFNAME"
     os.environ.setdefault(variable, rendezvous.interface_of(address))
@@ -94,16 +125,15 @@ def start(launch: Launch, place: Place, folder: LaunchFolder, device: torch.devi
         store = dist.TCPStore(  # type: ignore[attr-defined]
             address, 0, place.world_size, is_master=True, timeout=timeout, wait_for_workers=False
         )
-        rendezvous.announce(folder, place, rendezvous.Meeting(address, store.port))
+        share(rendezvous.Meeting(address, store.port))
     else:
-        meeting = rendezvous.await_meeting(folder, place)
+        meeting = share(None)
         store = dist.TCPStore(  # type: ignore[attr-defined]
             meeting.address, meeting.port, place.world_size, is_master=False, timeout=timeout
         )
     dist.init_process_group(
         transport, store=store, rank=place.rank, world_size=place.world_size, timeout=timeout
     )
-    return DDP(transport, device, launch.train.fusion_mb)
 
 
 def _choose_transport(asked: str, device: torch.device) -> str:

@@ -20,7 +20,7 @@ from hpcdl.worker.engine import rendezvous
 from hpcdl.worker.engine.texts import to_bytes, to_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hpcdl.networks import Network
     from hpcdl.plan import Launch
@@ -97,6 +97,15 @@ class Horovod:
             time.sleep(POLL_S)
         self._hvd.synchronize(handle)
 
+    def exchange(self, tensors: Sequence[torch.Tensor]) -> None:
+        names = (f"exchange.{index}.{tensor.numel()}" for index, tensor in enumerate(tensors))
+        handles = [
+            self._hvd.allreduce_async_(tensor, name=name, op=self._hvd.Sum)
+            for name, tensor in zip(names, tensors, strict=True)
+        ]
+        for handle in handles:
+            self._wait(handle)
+
     def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
         handles = [
             self._hvd.broadcast_async_(contiguous_view(tensor.detach()), 0, name=f"broadcast.{index}")
@@ -146,10 +155,11 @@ def _choose_controller(launch: Launch, transport: str) -> str:
 
     MPI that was asked for is MPI, even where nothing starts it: the preflight then finds worlds of one.
     """
-    return "mpi" if transport == "mpi" or (transport == "nccl" and _starts_mpi(launch)) else "gloo"
+    return "mpi" if transport == "mpi" or (transport == "nccl" and starts_mpi(launch)) else "gloo"
 
 
-def _starts_mpi(launch: Launch) -> bool:
+def starts_mpi(launch: Launch) -> bool:
+    """Whether the launcher gives each rank its place in one world of MPI."""
     return launch.launcher == "mpirun" or (launch.launcher == "srun" and launch.pmi not in {None, "none"})
 
 
@@ -157,7 +167,7 @@ def _choose_transport(hvd: Any, launch: Launch, device: torch.device) -> str:
     built = {"nccl": bool(hvd.nccl_built()), "mpi": bool(hvd.mpi_built()), "gloo": bool(hvd.gloo_built())}
     usable = {
         "nccl": built["nccl"] and device.type == "cuda",
-        "mpi": built["mpi"] and (_starts_mpi(launch) or launch.world_size == 1),
+        "mpi": built["mpi"] and (starts_mpi(launch) or launch.world_size == 1),
         "gloo": built["gloo"],
     }
     asked = launch.train.transport

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hpcdl.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import torch
 
@@ -29,6 +29,9 @@ class Single:
         loss.backward()  # type: ignore[no-untyped-call]
 
     def synchronize(self) -> None:
+        pass
+
+    def exchange(self, tensors: Sequence[torch.Tensor]) -> None:
         pass
 
     def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
