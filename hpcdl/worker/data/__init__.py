@@ -6,7 +6,7 @@ A new source is a module with a class that fits `Source`, and one line in SOURCE
         network = network.with_classes(source.classes)
         steps = training.steps or ceil(training.epochs * source.images / training.global_batch)
         if training.verify_data: source.verify()
-        for batch in source.open(steps + training.warmup): ...
+        for batch in feed(source, request, steps + training.warmup): ...
         for batch in source.validation() or (): ...
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.errors import UnknownName
 from hpcdl.worker.data.digits import Digits
+from hpcdl.worker.data.feed import feed
 from hpcdl.worker.data.folder import Folder
 from hpcdl.worker.data.source import Batch, Request, Source, Verified, choose_threads
 from hpcdl.worker.data.synthetic import Synthetic
@@ -23,7 +24,7 @@ from hpcdl.worker.data.synthetic import Synthetic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SOURCES", "Batch", "Request", "Source", "Verified", "choose_threads", "make"]
+__all__ = ["SOURCES", "Batch", "Request", "Source", "Verified", "choose_threads", "feed", "make"]
 
 SOURCES: dict[str, Callable[[Request], Source]] = {
     "synthetic": Synthetic,
