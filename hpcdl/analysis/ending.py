@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hpcdl.records import Exit, Summary
+    from hpcdl.records import Exit, Probe, Summary
 
 State = Literal["planned", "running", "completed", "failed", "refused", "stopped", "lost"]
 
 LOOP_PHASES = ("input", "compute", "exchange", "update")
-AFTER_LOOP_PHASES = ("validate", "end")
+AFTER_LOOP_PHASES = ("validate", "probe", "end")
 
 # Words of Horovod, MPI, Gloo, NCCL and torch.distributed by which a rank says that another one went away.
 COMMUNICATION_WORDS = (
@@ -69,7 +69,7 @@ def judge(
     world_size: int,
     exits: Sequence[Exit],
     *,
-    summary: Summary | None,
+    summary: Summary | Probe | None,
     began: bool,
     job: JobState | None = None,
 ) -> Ending:
@@ -81,7 +81,7 @@ def judge(
     Args:
         world_size: How many ranks there must be.
         exits: Exit records, in any order; only those of the last restart count.
-        summary: The summary, where there is one.
+        summary: What says that the launch was completed, where there is such a record: a summary, or a probe's.
         began: There are signs that the launch was started.
         job: What the executor says; None: nobody asked.
     """
@@ -157,7 +157,7 @@ def _pronoun(ranks: Iterable[int]) -> str:
     return "itself" if len(list(ranks)) == 1 else "themselves"
 
 
-def _judge_complete(summary: Summary | None) -> Ending:
+def _judge_complete(summary: Summary | Probe | None) -> Ending:
     if summary is None:
         return Ending("failed", "every rank left with 0, but no summary says that the launch was completed.")
     return Ending("completed")
@@ -245,10 +245,15 @@ def _name_signal(number: int | None) -> str:
 
 def format_ranks(ranks: Iterable[int]) -> str:
     """'rank 2', 'ranks 0, 1, 3' or 'ranks 0-63, 65': runs of three and more are drawn together."""
-    ordered = sorted(ranks)
+    return format_members(ranks, "rank", "ranks")
+
+
+def format_members(numbers: Iterable[int], one: str, several: str) -> str:
+    """The same of anything that is numbered."""
+    ordered = sorted(numbers)
     spans: list[str] = []
     for _, run in groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0]):
         members = [rank for _, rank in run]
         drawn = [f"{members[0]}-{members[-1]}"] if len(members) > 2 else [str(rank) for rank in members]
         spans.extend(drawn)
-    return f"{'rank' if len(ordered) == 1 else 'ranks'} {', '.join(spans)}"
+    return f"{one if len(ordered) == 1 else several} {', '.join(spans)}"

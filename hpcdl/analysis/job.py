@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hpcdl.analysis.ending import format_members
 from hpcdl.analysis.launch import LaunchResult, analyse_launch
 from hpcdl.analysis.machines import find_disguise
 from hpcdl.store import LaunchFolder
@@ -36,17 +38,24 @@ class RunResult:
     rehearsal: str | None
 
     @property
+    def trainings(self) -> tuple[LaunchResult, ...]:
+        """The launches that train; probes are not among them."""
+        return tuple(launch for launch in self.launches if launch.plan.kind == "train")
+
+    @property
     def completed(self) -> bool:
         """All launches, each by its own explicit word."""
         return self.state == "completed"
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What a reader should know, launch by launch, and what could not be read."""
+        """What a reader should know, launch by launch, and what could not be read; what holds for several, once."""
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for launch in self.launches:
+            for text in _list_findings(launch):
+                places[text].append(launch.plan.index)
         return tuple(
-            f"launch {launch.plan.index}: {text}"
-            for launch in self.launches
-            for text in _list_findings(launch)
+            f"{format_members(indices, 'launch', 'launches')}: {text}" for text, indices in places.items()
         )
 
 

@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING
 
 from hpcdl.analysis import steps as step_numbers
 from hpcdl.analysis.ending import judge
+from hpcdl.analysis.gate import Check, Evidence, examine, why_withheld
 from hpcdl.analysis.machines import find_disguise, gather_machines
-from hpcdl.analysis.readings import derive
+from hpcdl.analysis.pace import Pace, measure_pace
+from hpcdl.analysis.readings import Withheld, derive, withhold
+from hpcdl.analysis.telling import list_findings, tell_restart, tell_story, why_unfinished
+from hpcdl.columns import EMPTY
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from hpcdl.analysis.ending import Ending, JobState, State
     from hpcdl.analysis.machines import Machine
     from hpcdl.analysis.steps import Progress, StepStatistics
+    from hpcdl.columns import StepTable
+    from hpcdl.estimates.intervals import Interval
     from hpcdl.plan import Launch
-    from hpcdl.records import Environment, Exit, Step, Summary
+    from hpcdl.records import Conditions, Environment, Exit, Probe, Summary
     from hpcdl.store import LaunchFolder, Torn
 
 
@@ -30,9 +36,12 @@ class LaunchResult:
     """What a launch's records say.
 
     `story` tells what went wrong (empty: nothing did). `rehearsal` is the reason why it is one, or None.
-    `images_per_s` is of all ranks, from barrier to barrier. `partial` marks step statistics that come
-    from a launch which did not complete. `losses` holds one value for each recorded step, warm-up included.
-    `findings` are sentences on what a reader should know before trusting the numbers.
+    `checks` are the gate's; `images_per_s` is of all ranks over the steady steps, withheld where a check says so,
+    and `interval` its 95 % interval, where it is published. `pace` holds the step periods behind it; a launch
+    that trains nothing has none, and a `probe` instead. `partial`
+    marks step statistics that come from a launch which did not complete. `losses` holds one value for each
+    recorded step, warm-up included. `findings` are sentences on what a reader should know before trusting the
+    numbers.
     """
 
     plan: Launch
@@ -43,7 +52,13 @@ class LaunchResult:
     rehearsal: str | None
     restarts: int
     progress: Progress
+    checks: tuple[Check, ...]
     images_per_s: Reading
+    interval: Interval | None
+    pace: Pace | Missing
+    steps: StepTable | None
+    conditions: tuple[Conditions, ...]
+    probe: Probe | None
     statistics: StepStatistics
     losses: tuple[float, ...]
     loss_first: Reading
@@ -103,8 +118,9 @@ class _Records:
 
     environment: Environment | None
     summary: Summary | None
+    probe: Probe | None
     exits: Sequence[Exit]
-    steps: Sequence[Step] | None
+    steps: StepTable | None
     torn: Sequence[Torn]
 
     @property
@@ -132,8 +148,9 @@ def analyse_launch(
     """
     plan = plan or folder.plan()
     records = _read(folder, with_steps=with_steps)
-    began = bool(records.environment or records.steps or records.summary) or _has_begun(folder)
-    ending = judge(plan.world_size, records.exits, summary=records.summary, began=began, job=job)
+    began = bool(records.environment or records.summary) or _has_begun(folder)
+    said = records.probe if plan.kind == "probe" else records.summary
+    ending = judge(plan.world_size, records.exits, summary=said, began=began, job=job)
     return _assemble(plan, ending, records)
 
 
@@ -142,6 +159,7 @@ def _read(folder: LaunchFolder, *, with_steps: bool) -> _Records:
     return _Records(
         environment=folder.environment(torn),
         summary=folder.summary(torn),
+        probe=folder.probe(torn),
         exits=folder.exits(torn),
         steps=folder.steps(torn) if with_steps else None,
         torn=torn,
@@ -153,86 +171,109 @@ def _has_begun(folder: LaunchFolder) -> bool:
 
 
 def _assemble(plan: Launch, ending: Ending, records: _Records) -> LaunchResult:
-    steps = records.steps or ()
+    steps = EMPTY if records.steps is None else records.steps
     machines = gather_machines(records.environment)
     losses = step_numbers.trace_loss(steps)
     progress = step_numbers.find_progress(
         steps, planned=_planned_steps(plan, records), world_size=plan.world_size, loss=losses
     )
-    withheld = _why_withheld(ending, progress, records)
-    earned = None if withheld else records.summary
-    absent = Missing(missing=withheld or "there is no summary")
+    unfinished = why_unfinished(
+        ending, progress, restarts=records.restarts, with_steps=records.steps is not None
+    )
+    pace = _measure_pace(plan, records, unfinished)
+    checks = examine(Evidence(plan, unfinished, records.environment, records.summary, records.steps, pace))
+    withheld = why_withheld(checks)
+    rate = pace.rate if isinstance(pace, Pace) else pace
+    published = None if withheld or isinstance(rate, Missing) else rate
     return LaunchResult(
         plan=plan,
         ending=ending,
-        story=_tell(ending, progress),
+        story=tell_story(ending, progress),
         environment=records.environment,
         machines=machines,
         rehearsal=find_disguise(machines, local=plan.launcher != "srun"),
         restarts=records.restarts,
         progress=progress,
-        images_per_s=_measure_rate(earned) if earned else absent,
-        statistics=_measure_steps(records, withheld),
+        checks=checks,
+        images_per_s=_withhold_rate(pace, plan, withheld),
+        interval=published,
+        pace=pace,
+        steps=records.steps,
+        conditions=records.summary.conditions if records.summary else (),
+        probe=records.probe,
+        statistics=_measure_steps(records, pace, unfinished),
         losses=losses,
-        loss_first=losses[0] if losses else Missing(missing=withheld or NO_LOSS),
-        loss_last=_last_loss(records, losses, withheld),
-        accuracy=earned.accuracy if earned else absent,
+        loss_first=losses[0] if losses else Missing(missing=unfinished or NO_LOSS),
+        loss_last=_last_loss(records, losses, unfinished),
+        accuracy=_read_accuracy(records, unfinished),
         torn=tuple(records.torn),
-        findings=tuple(_find(plan, records)),
+        findings=tuple(
+            list_findings(
+                checks,
+                restarts=records.restarts,
+                diverged=step_numbers.find_divergence(steps),
+                finished=records.summary is not None,
+            )
+        )
+        if plan.kind == "train"
+        else (),
     )
+
+
+def _measure_pace(plan: Launch, records: _Records, unfinished: str | None) -> Pace | Missing:
+    if plan.kind == "probe":
+        return Missing(missing="a probe trains nothing")
+    if records.summary is None:
+        return Missing(missing=unfinished or "there is no summary")
+    if records.steps is None:
+        return Missing(missing="the step records were not read")
+    return measure_pace(plan, records.summary.window, records.steps)
+
+
+def _withhold_rate(pace: Pace | Missing, plan: Launch, withheld: str | None) -> Reading:
+    """Images/s; where it is withheld, the number that would be: over all steps, if there is no steady state."""
+    if isinstance(pace, Missing):
+        return Missing(missing=withheld or pace.missing)
+    if not isinstance(pace.rate, Missing):
+        return withhold(pace.rate.value, withheld)
+    mean_s = float(pace.periods_s.mean())
+    reason = withheld or pace.rate.missing
+    return (
+        Withheld(missing=reason, value=plan.train.global_batch / mean_s)
+        if mean_s > 0
+        else Missing(missing=reason)
+    )
+
+
+def _read_accuracy(records: _Records, unfinished: str | None) -> Reading:
+    """What the network has learnt does not depend on how fast it did."""
+    if unfinished or records.summary is None:
+        return Missing(missing=unfinished or "there is no summary")
+    return records.summary.accuracy
 
 
 def _planned_steps(plan: Launch, records: _Records) -> int | None:
     return records.environment.steps if records.environment else plan.train.steps
 
 
-def _why_withheld(ending: Ending, progress: Progress, records: _Records) -> str | None:
-    """Why the launch has no throughput to publish; None where it has."""
-    if ending.state == "completed":
-        return _tell_restart(records.restarts) if records.restarts else None
-    done = "" if records.steps is None else f" ({progress.text})"
-    after = "" if records.steps is None else f" after {progress.text}"
-    return {
-        "planned": "the launch has not started",
-        "running": f"the launch is still running{done}",
-        "refused": "the launch found itself unfit to be measured",
-        "lost": f"the launch was lost{after}",
-    }.get(ending.state, f"the launch stopped{after}")
-
-
-def _tell_restart(restarts: int) -> str:
-    times = "once" if restarts == 1 else f"{restarts} times"
-    return f"the launch was restarted {times}: a restarted measurement is not a measurement"
-
-
-def _tell(ending: Ending, progress: Progress) -> str:
-    ended_early = ending.state in {"failed", "stopped", "lost"}
-    if not (ended_early and ending.story and progress.steps_done):
-        return ending.story
-    kept = "1 step is" if progress.steps_done == 1 else f"{progress.steps_done} steps are"
-    return f"{ending.story} {kept} kept, marked partial."
-
-
-def _measure_rate(summary: Summary) -> Reading:
-    """Images of the window over its length from barrier to barrier, on one clock."""
-    if summary.window.images <= 0:
-        return Missing(missing="the measured window holds no images")
-    return summary.window.images / summary.window.elapsed_s
-
-
-def _measure_steps(records: _Records, withheld: str | None) -> StepStatistics:
+def _measure_steps(records: _Records, pace: Pace | Missing, unfinished: str | None) -> StepStatistics:
+    """Of the steady steps; where there is no steady state, of all that were measured."""
     if records.steps is None:
         return step_numbers.missing_statistics("the step records were not read")
     if records.restarts:
-        return step_numbers.missing_statistics(_tell_restart(records.restarts))
-    measured = [step for step in records.steps if not step.warmup]
-    return step_numbers.measure_steps(measured, absent=withheld or step_numbers.NO_STEPS)
+        return step_numbers.missing_statistics(tell_restart(records.restarts))
+    measured = records.steps.measured
+    if isinstance(pace, Pace):
+        measured = measured.between(pace.first_steady, pace.last)
+    stretches = records.summary.window.stretches if records.summary else ()
+    absent = unfinished or step_numbers.NO_STEPS
+    return step_numbers.measure_steps(measured, stretches=stretches, absent=absent)
 
 
 def _last_loss(records: _Records, losses: Sequence[float], withheld: str | None) -> Reading:
     """The mean over the ranks at the last recorded step; rank 0's own where no steps were read."""
     summary = records.summary
-    diverged = step_numbers.find_divergence(records.steps or ())
+    diverged = None if records.steps is None else step_numbers.find_divergence(records.steps)
     if diverged is not None:
         return Missing(missing=step_numbers.tell_divergence(diverged))
     if losses:
@@ -240,22 +281,3 @@ def _last_loss(records: _Records, losses: Sequence[float], withheld: str | None)
     if summary is not None and summary.final_loss is not None:
         return summary.final_loss
     return Missing(missing=withheld or NO_LOSS)
-
-
-def _find(plan: Launch, records: _Records) -> Iterable[str]:
-    environment = records.environment
-    if environment and environment.world_size != plan.world_size:
-        yield f"{environment.world_size} ranks found each other where {plan.world_size} were planned"
-    for finding in environment.findings if environment else ():
-        if finding.outcome != "held":
-            yield f"preflight, {finding.check}: {finding.outcome}: {finding.detail}"
-    if records.restarts:
-        yield _tell_restart(records.restarts)
-    diverged = step_numbers.find_divergence(records.steps or ())
-    if diverged is not None:
-        yield step_numbers.tell_divergence(diverged)
-    if records.summary and records.steps is not None:
-        recorded = sum(not step.warmup for step in records.steps)
-        expected = records.summary.window.steps * plan.world_size
-        if recorded != expected:
-            yield f"{recorded} of {expected} step records of the measured window could be read"

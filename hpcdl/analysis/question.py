@@ -19,11 +19,13 @@ class Work:
     model: str
     data: str
     data_dir: str | None
-    precision: str
+    dtype: str
     threads: int
     fusion_mb: int
     augment: bool
     dropout: bool
+    feed: str
+    exchange: bool
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,13 @@ def read_work(launch: LaunchResult) -> Work:
         model=train.model,
         data=train.data,
         data_dir=train.data_dir,
-        precision=train.precision,
+        dtype=train.dtype,
         threads=train.threads,
         fusion_mb=train.fusion_mb,
         augment=train.augment,
         dropout=train.dropout,
+        feed=train.feed,
+        exchange=train.exchange,
     )
 
 

@@ -10,20 +10,46 @@ from hpcdl.records import Missing, Reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hpcdl.estimates.intervals import Interval
+
+
+class Withheld(Missing):
+    """A number that was measured and is not published; who asks for it by name sees it struck through."""
+
+    value: float
+
 
 def derive(formula: Callable[..., float], *inputs: Reading) -> Reading:
-    """`formula` over the inputs, or the first of them that is missing."""
-    values: list[float] = []
-    for reading in inputs:
-        if isinstance(reading, Missing):
-            return reading
-        values.append(reading)
-    return formula(*values)
+    """`formula` over the inputs, or the first of them that is missing; of withheld ones a withheld result."""
+    missing = [reading for reading in inputs if isinstance(reading, Missing)]
+    values = [_value_of(reading) for reading in inputs]
+    if all(value is not None for value in values):
+        result = formula(*values)
+        return Withheld(missing=missing[0].missing, value=result) if missing else result
+    return next(reading for reading in missing if not isinstance(reading, Withheld))
+
+
+def _value_of(reading: Reading) -> float | None:
+    if isinstance(reading, Missing):
+        return reading.value if isinstance(reading, Withheld) else None
+    return reading
+
+
+def withhold(reading: Reading, reason: str | None) -> Reading:
+    """The reading, or why it is not published (None: it is)."""
+    if reason is None or isinstance(reading, Missing):
+        return reading
+    return Withheld(missing=reason, value=reading)
 
 
 def known(readings: Sequence[Reading]) -> list[float]:
     """The values among the readings, in their order."""
     return [reading for reading in readings if not isinstance(reading, Missing)]
+
+
+def read_value(estimate: Interval | Missing) -> Reading:
+    """An estimate without its interval."""
+    return estimate if isinstance(estimate, Missing) else estimate.value
 
 
 def combine_rates(rates: Sequence[float]) -> float:
@@ -34,10 +60,3 @@ def combine_rates(rates: Sequence[float]) -> float:
     """
     # Rounding may carry the mean of nearly equal rates past them; the bounds hold exactly.
     return min(max(statistics.harmonic_mean(rates), min(rates)), max(rates))
-
-
-def percentile_95(values: Sequence[float]) -> float:
-    """95th percentile, linear between order statistics (Hyndman & Fan's type 7, numpy's default)."""
-    if len(values) == 1:
-        return values[0]
-    return statistics.quantiles(values, n=20, method="inclusive")[-1]

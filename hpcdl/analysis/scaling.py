@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hpcdl.analysis.machines import find_disguise
 from hpcdl.analysis.question import Batch, Question, group
 from hpcdl.analysis.readings import combine_rates, derive, known
+from hpcdl.analysis.repeats import combine
+from hpcdl.estimates.fits import karp_flatt
+from hpcdl.estimates.intervals import ratio, scale
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.launch import LaunchResult
     from hpcdl.analysis.question import Means, Work
+    from hpcdl.estimates.intervals import Interval
 
 # Twice the half-width to which an interval is held (Hoefler & Belli: 1 %): beyond it the base itself moves.
 DRIFT_WARNING = 0.02
@@ -27,8 +31,11 @@ DRIFT_WARNING = 0.02
 class Point:
     """One size. `relative` is N: ranks over the ranks of the base.
 
-    `images_per_s` is the harmonic mean over the `count` launches that completed, of `planned`; `lowest` and
-    `highest` are the extremes among them. `step_s` is the mean step: global batch / images/s.
+    `images_per_s` is the harmonic mean over the `count` launches that earned a rate, of `planned`; `lowest` and
+    `highest` are the extremes among them; `interval` is its 95 % interval (see `repeats.combine`). `step_s` is the mean
+    step: global batch / images/s. `efficiency_interval` takes in the uncertainty of point and base. `karp_flatt`
+    is the experimentally determined serial fraction (Karp & Flatt 1990); at weak scaling it is applied to the
+    scaled speed-up.
     """
 
     nodes: int
@@ -39,22 +46,27 @@ class Point:
     images_per_s: Reading
     lowest: Reading
     highest: Reading
+    interval: Interval | None
     step_s: Reading
     speed_up: Reading
     efficiency: Reading
+    efficiency_interval: Interval | None
+    karp_flatt: Reading
 
 
 @dataclass(frozen=True)
 class Scaling:
     """One question at several sizes. `drift` is of the base's last launch against its first, as a fraction.
 
-    `bracketed`: the base was measured both before and after all other sizes, in one run. `rehearsal` is
-    the reason why this is one; with `forced` its efficiency is shown all the same.
+    `bracketed`: the base was measured both before and after all other sizes, in one run. `runs` is how many
+    allocations the launches come from. `rehearsal` is the reason why this is one; with `forced` its efficiency
+    is shown all the same.
     """
 
     question: Question
     points: tuple[Point, ...]
     bracketed: bool
+    runs: int
     drift: Reading
     rehearsal: str | None
     forced: bool
@@ -84,11 +96,11 @@ def compare_sizes(results: Sequence[RunResult], *, force: bool = False) -> Scali
         results: One run or several.
         force: Show speed-up and efficiency of rehearsals too, marked.
     """
-    launches = [launch for result in results for launch in result.launches]
+    launches = [launch for result in results for launch in result.trainings if launch.plan.variant == "full"]
     groups = group(launches)
     tables = {question: members for question, members in groups.items() if _count_sizes(members) > 1}
     left_over = {question: members for question, members in groups.items() if question not in tables}
-    homes = {id(launch): result for result in results for launch in result.launches}
+    homes = {id(launch): result for result in results for launch in result.trainings}
     return ScalingStudy(
         tables=tuple(
             _tabulate(question, members, runs=[homes[id(member)] for member in members], force=force)
@@ -130,25 +142,24 @@ def _tabulate(
 ) -> Scaling:
     """One table; `runs` holds the run of each launch."""
     local = any(run.job.executor == "local" for run in runs)
-    one_run = len({run.run_id for run in runs}) == 1
+    run_count = len({run.run_id for run in runs})
     sizes = {size: list(members) for size, members in groupby(sorted(launches, key=_size), key=_size)}
     rehearsal = _find_rehearsal(launches, local=local)
     withheld = None if force or rehearsal is None else Missing(missing=f"{rehearsal} (--force shows it)")
     base_size = min(sizes)
-    base_rate = _combine(sizes[base_size])
-    points = tuple(
-        _make_point(size, members, base_size, base_rate, withheld) for size, members in sizes.items()
-    )
+    base = _Base(base_size[0], _combine(sizes[base_size]), combine([m.interval for m in sizes[base_size]]))
+    points = tuple(_make_point(size, members, base, withheld) for size, members in sizes.items())
     drift = _measure_drift(sizes[base_size])
     return Scaling(
         question=question,
         points=points,
         # In several runs it is several allocations, and the weather may have changed between them.
-        bracketed=one_run and _is_bracketed(launches, base_size),
+        bracketed=run_count == 1 and _is_bracketed(launches, base_size),
+        runs=run_count,
         drift=drift,
         rehearsal=rehearsal,
         forced=force and rehearsal is not None,
-        warnings=tuple(_warn(points, drift)),
+        warnings=tuple(_warn(points, drift, question.batch.mode)),
     )
 
 
@@ -164,21 +175,26 @@ def _combine(launches: Sequence[LaunchResult]) -> Reading:
     return combine_rates(rates) if rates else launches[0].images_per_s
 
 
+@dataclass(frozen=True)
+class _Base:
+    ranks: int
+    rate: Reading
+    interval: Interval | None
+
+
 def _make_point(
-    size: tuple[int, int],
-    launches: Sequence[LaunchResult],
-    base_size: tuple[int, int],
-    base_rate: Reading,
-    withheld: Missing | None,
+    size: tuple[int, int], launches: Sequence[LaunchResult], base: _Base, withheld: Missing | None
 ) -> Point:
     ranks, nodes = size
-    relative = ranks / base_size[0]
+    relative = ranks / base.ranks
     readings = [launch.images_per_s for launch in launches]
     rates = known(readings)
     rate = _combine(launches)
     absent = readings[0]
-    speed_up = withheld or derive(_divide, rate, _name_missing_base(base_rate))
+    speed_up = withheld or derive(_divide, rate, _name_missing_base(base.rate))
+    efficiency = derive(lambda gain: gain / relative, speed_up)
     global_batch = launches[0].plan.train.global_batch
+    interval = combine([launch.interval for launch in launches])
     return Point(
         nodes=nodes,
         ranks=ranks,
@@ -188,11 +204,29 @@ def _make_point(
         images_per_s=rate,
         lowest=min(rates) if rates else absent,
         highest=max(rates) if rates else absent,
+        interval=interval,
         step_s=derive(lambda images_per_s: global_batch / images_per_s, rate),
         # X(N) / X(1) is T(1) / T(N) at equal global batch, so both modes are one formula.
         speed_up=speed_up,
-        efficiency=derive(lambda gain: gain / relative, speed_up),
+        efficiency=efficiency,
+        efficiency_interval=_bound_efficiency(efficiency, relative, interval, base),
+        karp_flatt=_measure_karp_flatt(speed_up, relative),
     )
+
+
+def _bound_efficiency(
+    efficiency: Reading, relative: float, interval: Interval | None, base: _Base
+) -> Interval | None:
+    """From both ends; the base compared with itself has none."""
+    if relative == 1 or isinstance(efficiency, Missing) or interval is None or base.interval is None:
+        return None
+    return scale(ratio(interval, base.interval), 1 / relative)
+
+
+def _measure_karp_flatt(speed_up: Reading, relative: float) -> Reading:
+    if relative <= 1:
+        return Missing(missing="the base has nothing to be compared with")
+    return derive(lambda gain: karp_flatt(gain, relative), speed_up)
 
 
 def _divide(rate: float, base: float) -> float:
@@ -200,11 +234,9 @@ def _divide(rate: float, base: float) -> float:
 
 
 def _name_missing_base(base: Reading) -> Reading:
-    return (
-        Missing(missing=f"there is no base to compare with: {base.missing}")
-        if isinstance(base, Missing)
-        else base
-    )
+    if not isinstance(base, Missing):
+        return base
+    return base.model_copy(update={"missing": f"there is no base to compare with: {base.missing}"})
 
 
 def _is_bracketed(launches: Sequence[LaunchResult], base_size: tuple[int, int]) -> bool:
@@ -220,15 +252,22 @@ def _measure_drift(base: Sequence[LaunchResult]) -> Reading:
     return rates[-1] / rates[0] - 1
 
 
-def _warn(points: Sequence[Point], drift: Reading) -> list[str]:
+def _guess_cause(mode: Literal["weak", "strong"], point: Point) -> str:
+    """What usually makes a base look slower than a part of the whole."""
+    interval = point.efficiency_interval
+    if interval is not None and interval.low <= 1:
+        return "Its interval reaches below 100 %: repeat (--repeat 5) before you believe it"
+    if mode == "strong":
+        return "Each rank has a smaller batch than the base: it may fit its caches now"
+    return "The base may be slower than it should be: measure it again, bracketed (1,…,1)"
+
+
+def _warn(points: Sequence[Point], drift: Reading, mode: Literal["weak", "strong"]) -> list[str]:
     warnings = []
     for point in points:
         ranks = f"{point.ranks} {'rank' if point.ranks == 1 else 'ranks'}"
         if not isinstance(point.efficiency, Missing) and point.efficiency > 1 and point.relative > 1:
-            warnings.append(
-                f"{ranks}: more than 100 % efficiency. The base may be slower than it should be: "
-                "measure it again, bracketed (1,…,1)"
-            )
+            warnings.append(f"{ranks}: more than 100 % efficiency. {_guess_cause(mode, point)}")
         if 0 < point.count < point.planned:
             warnings.append(
                 f"{ranks}: {point.planned - point.count} of {point.planned} launches have no throughput"

@@ -1,27 +1,37 @@
-"""Step records -> the distribution of steps, their phases, the loss, and how far a launch is."""
+"""Step records -> the distribution of step periods, their phases, the loss, and how far a launch is."""
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from hpcdl.analysis.readings import percentile_95
+import numpy as np
+
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from hpcdl.records import Step
+    from numpy.typing import NDArray
+
+    from hpcdl.columns import StepTable
+    from hpcdl.records import Stretch
+
+# Of a normal distribution, 1.4826 median absolute deviations are one standard deviation.
+MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True)
 class StepStatistics:
-    """Over all ranks and all steps after warm-up. Shares are fractions of the summed step time."""
+    """Over all ranks and all steady steps, each on its own host's clock. Shares are fractions of the summed time.
+
+    `jitter` is a robust standard deviation of the periods (1.4826 median absolute deviations) over their median.
+    """
 
     median_s: Reading
     p95_s: Reading
+    p99_s: Reading
+    jitter: Reading
     input_share: Reading
     compute_share: Reading
     exchange_share: Reading
@@ -31,36 +41,53 @@ class StepStatistics:
 def missing_statistics(reason: str) -> StepStatistics:
     """Nothing is known of the steps, and why."""
     absent = Missing(missing=reason)
-    return StepStatistics(absent, absent, absent, absent, absent, absent)
+    return StepStatistics(**{field.name: absent for field in fields(StepStatistics)})
 
 
 NO_STEPS = "no step after warm-up was recorded"
 
 
-def measure_steps(steps: Sequence[Step], *, absent: str = NO_STEPS) -> StepStatistics:
-    """The distribution of `steps`: those after warm-up, of all ranks, each on its own host's clock.
+def measure_steps(
+    steps: StepTable, *, stretches: Sequence[Stretch] = (), absent: str = NO_STEPS
+) -> StepStatistics:
+    """The distribution of `steps` (all ranks, after warm-up).
 
-    `absent` is the reason where there are none.
+    Args:
+        steps: By rank and step.
+        stretches: Where the launch paused; across a pause there is no period.
+        absent: The reason to give where there are none.
     """
-    if not steps:
+    if not len(steps):
         return missing_statistics(absent)
-    durations = [step.step_s for step in steps]
-    total_s = sum(durations)
-    if total_s <= 0:
+    phases_s = [steps.input_s, steps.compute_s, steps.exchange_s, steps.update_s]
+    totals_s = [float(phase.sum()) for phase in phases_s]
+    if sum(totals_s) <= 0:
         return missing_statistics("the recorded steps took no time at all: the clock stood still")
-    return StepStatistics(
-        median_s=statistics.median(durations),
-        p95_s=percentile_95(durations),
-        input_share=sum(step.input_s for step in steps) / total_s,
-        compute_share=sum(step.compute_s for step in steps) / total_s,
-        exchange_share=sum(step.exchange_s for step in steps) / total_s,
-        update_share=sum(step.update_s for step in steps) / total_s,
-    )
+    periods_s = measure_periods(steps, stretches)
+    median_s, p95_s, p99_s = (float(value) for value in np.percentile(periods_s, [50, 95, 99]))
+    deviation_s = MAD_TO_SIGMA * float(np.median(np.abs(periods_s - median_s)))
+    shares = [total_s / sum(totals_s) for total_s in totals_s]
+    return StepStatistics(median_s, p95_s, p99_s, deviation_s / median_s if median_s else 0.0, *shares)
 
 
-def find_divergence(steps: Iterable[Step]) -> int | None:
+def measure_periods(steps: StepTable, stretches: Sequence[Stretch] = ()) -> NDArray[np.float64]:
+    """From the begin of each step to that of the same rank's next, (steps,).
+
+    A rank's last step before a pause has no next: it counts from its begin to its own end.
+    """
+    periods_s = steps.step_s
+    if len(steps) < 2:
+        return periods_s
+    lasts = [stretch.first_step + stretch.steps - 1 for stretch in stretches]
+    follows = (np.diff(steps.rank) == 0) & (np.diff(steps.step) == 1) & ~np.isin(steps.step[:-1], lasts)
+    periods_s[:-1][follows] = np.diff(steps.begin_s)[follows]
+    return periods_s
+
+
+def find_divergence(steps: StepTable) -> int | None:
     """The first step whose loss was not a number, on any rank; None: there is none."""
-    return min((step.step for step in steps if step.loss is None), default=None)
+    diverged = steps.step[np.isnan(steps.loss)]
+    return int(diverged.min()) if len(diverged) else None
 
 
 def tell_divergence(step: int) -> str:
@@ -68,14 +95,16 @@ def tell_divergence(step: int) -> str:
     return f"training diverged: the loss was not a number at step {step}"
 
 
-def trace_loss(steps: Sequence[Step]) -> tuple[float, ...]:
+def trace_loss(steps: StepTable) -> tuple[float, ...]:
     """The loss of each step in order, warm-up first: the mean over the ranks; it ends where training diverged."""
     diverged = find_divergence(steps)
-    losses: defaultdict[tuple[bool, int], list[float]] = defaultdict(list)
-    for step in steps:
-        if step.loss is not None and (diverged is None or step.step < diverged):
-            losses[not step.warmup, step.step].append(step.loss)
-    return tuple(statistics.fmean(losses[key]) for key in sorted(losses))
+    if diverged is not None:
+        steps = steps.where(steps.step < diverged)
+    if not len(steps):
+        return ()
+    counts = np.bincount(steps.step)
+    sums = np.bincount(steps.step, weights=steps.loss)
+    return tuple((sums[counts > 0] / counts[counts > 0]).tolist())
 
 
 @dataclass(frozen=True)
@@ -100,38 +129,34 @@ class Progress:
 
 
 def find_progress(
-    steps: Sequence[Step], *, planned: int | None, world_size: int, loss: Sequence[float]
+    steps: StepTable, *, planned: int | None, world_size: int, loss: Sequence[float]
 ) -> Progress:
     """How far the launch is, by the rank that has recorded most."""
-    measured: defaultdict[int, list[Step]] = defaultdict(list)
-    warmup: set[int] = set()
-    for step in steps:
-        if step.warmup:
-            warmup.add(step.step)
-        else:
-            measured[step.rank].append(step)
-    furthest = max(measured.values(), key=len, default=[])
+    measured = steps.measured
+    counts = np.bincount(measured.rank) if len(measured) else np.zeros(1, dtype=int)
+    furthest = measured.of_rank(int(counts.argmax()))
     return Progress(
-        steps_done=len({step.step for step in furthest}),
-        steps_planned=planned,
-        warmup_done=len(warmup),
+        steps_done=len(furthest),
+        # More than planned were asked for where a precision had to be reached.
+        steps_planned=None if planned is None else max(planned, len(furthest)),
+        warmup_done=len(np.unique(steps.step[steps.warmup])),
         images_per_s=_live_rate(furthest, world_size),
         loss=_newest_loss(steps, loss),
     )
 
 
-def _newest_loss(steps: Sequence[Step], losses: Sequence[float]) -> Reading:
+def _newest_loss(steps: StepTable, losses: Sequence[float]) -> Reading:
     diverged = find_divergence(steps)
     if diverged is not None:
         return Missing(missing=tell_divergence(diverged))
     return losses[-1] if losses else Missing(missing="no loss was recorded yet")
 
 
-def _live_rate(steps: Sequence[Step], world_size: int) -> Reading:
+def _live_rate(steps: StepTable, world_size: int) -> Reading:
     """Images/s of all ranks, from one rank's steps on that rank's clock."""
-    if not steps:
+    if not len(steps):
         return Missing(missing="no step after warm-up was recorded yet")
-    elapsed_s = max(step.begin_s + step.step_s for step in steps) - min(step.begin_s for step in steps)
+    elapsed_s = float((steps.begin_s + steps.step_s).max() - steps.begin_s.min())
     if elapsed_s <= 0:
         return Missing(missing="the recorded steps took no time at all")
-    return world_size * sum(step.images for step in steps) / elapsed_s
+    return world_size * int(steps.images.sum()) / elapsed_s

@@ -6,16 +6,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from hpcdl.columns import join_tables, parse_steps
 from hpcdl.durable import Appender, publish_record
 from hpcdl.plan import Job, cluster_sizes, local_sizes, make_launches
 from hpcdl.records import (
     Cancellation,
+    Conditions,
     Environment,
     Exit,
     Finding,
     Host,
     Missing,
     Step,
+    Stretch,
     Submission,
     Summary,
     Versions,
@@ -26,9 +29,10 @@ from hpcdl.spec import Benchmark, Launches, Train
 from hpcdl.store import LaunchFolder, RunFolder, lay_out
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from hpcdl.columns import StepTable
     from hpcdl.plan import Launch
 
 VERSIONS = Versions(hpcdl="0.1.0", code="0123456789ab", python="3.11.2", torch="2.13.0", horovod="0.28.1")
@@ -44,13 +48,20 @@ def write_run(
     launcher: str = "srun",
     run_id: str = "20261122-141200-k3f9",
     name: str = "scaling",
+    launches: Mapping[str, Any] | None = None,
     **train: Any,
 ) -> RunFolder:
     """A run as it is laid out before its first launch."""
     benchmark = Benchmark(
         name=name,
-        train=Train(**{"model": "alexnet", "batch": 256, "steps": 20, "warmup": 2} | train),
-        launches=Launches(nodes=tuple(nodes), repeat=repeat, tasks_per_node=tasks_per_node),
+        train=Train(**{"model": "alexnet", "batch": 256, "steps": 40, "warmup": 2} | train),
+        launches=Launches(
+            nodes=tuple(nodes),
+            repeat=repeat,
+            tasks_per_node=tasks_per_node,
+            # Unless a test is about them: the launches are those that it names.
+            **{"bracket": False, "probe": "never"} | (launches or {}),
+        ),
     )
     lay_sizes = cluster_sizes if launcher == "srun" else local_sizes
     sizes = lay_sizes(benchmark, Site(), cores=8)
@@ -99,6 +110,7 @@ class Recording:
     restart: int = 0
     environment: bool = True
     findings: tuple[Finding, ...] = (HELD,)
+    conditions: tuple[Conditions, ...] = ()
 
 
 def record(run: RunFolder, index: int, how: Recording | None = None) -> LaunchFolder:
@@ -153,20 +165,44 @@ def make_host(launch: Launch, rank: int, how: Recording) -> Host:
     )
 
 
-def make_step(rank: int, step: int, *, warmup: bool = False, images: int = 256, step_s: float = 1.0) -> Step:
+def wobble(step: int) -> float:
+    """How much longer than the mean this step takes: even to half a percent, and the same on all ranks."""
+    return 0.005 * ((7 * step) % 11 / 5 - 1)
+
+
+def begin_of(step: int, step_s: float) -> float:
+    """When a step begins, in seconds on every host's clock."""
+    return 100.0 + step_s * sum(1 + wobble(before) for before in range(step))
+
+
+def make_step(
+    rank: int,
+    step: int,
+    *,
+    warmup: bool = False,
+    images: int = 256,
+    step_s: float = 1.0,
+    begin_s: float | None = None,
+) -> Step:
     """A step whose phases are 5, 70, 15 and 10 % of it, and whose loss falls."""
     return Step(
         rank=rank,
         step=step,
         warmup=warmup,
         images=images,
-        begin_s=100.0 + step * step_s,
+        begin_s=100.0 + step * step_s if begin_s is None else begin_s,
         input_s=0.05 * step_s,
         compute_s=0.70 * step_s,
         exchange_s=0.15 * step_s,
         update_s=0.10 * step_s,
         loss=7.0 / (1 + step) + 0.01 * rank,
     )
+
+
+def tabulate(steps: Iterable[Step]) -> StepTable:
+    """Steps as the store reads them."""
+    text = b"".join(step.model_dump_json().encode() + b"\n" for step in steps)
+    return join_tables([parse_steps(text, lambda line, reason: None)])
 
 
 def write_steps(folder: LaunchFolder, launch: Launch, how: Recording) -> None:
@@ -177,7 +213,8 @@ def write_steps(folder: LaunchFolder, launch: Launch, how: Recording) -> None:
         stream = Appender(folder.steps_path(host_name(launch, rank)))
         for step in range(train.warmup + (done or 0)):
             warmup = step < train.warmup
-            stream.add(make_step(rank, step, warmup=warmup, images=train.local_batch, step_s=step_s))
+            took = {"step_s": step_s * (1 + wobble(step)), "begin_s": begin_of(step, step_s)}
+            stream.add(make_step(rank, step, warmup=warmup, images=train.local_batch, **took))
         stream.flush()
 
 
@@ -205,18 +242,44 @@ def make_exit(rank: int, **changes: Any) -> Exit:
 
 
 def make_summary(launch: Launch, how: Recording) -> Summary:
-    steps = launch.train.steps or 1
-    images = steps * launch.train.global_batch
+    train = launch.train
+    steps = train.steps or 1
     accuracy = (
         Missing(missing="synthetic data have no held-out part") if how.accuracy is None else how.accuracy
     )
+    step_s = train.global_batch / how.images_per_s
+    begin_s = begin_of(train.warmup, step_s)
+    stretch = Stretch(
+        first_step=train.warmup,
+        steps=steps,
+        begin_s=begin_s,
+        # The mean is held to what was asked for, whatever the last step's share.
+        end_s=begin_s + steps * step_s,
+    )
     return Summary(
-        window=Window(
-            first_step=launch.train.warmup, steps=steps, images=images, elapsed_s=images / how.images_per_s
-        ),
+        window=Window(images=steps * train.global_batch, stretches=(stretch,)),
         final_loss=0.5,
         accuracy=accuracy,
+        conditions=how.conditions,
     )
+
+
+def make_conditions(rank: int = 0, **changes: Any) -> Conditions:
+    """A quiet machine on which everything can be looked at."""
+    quiet: dict[str, Any] = {
+        "elapsed_s": 40.0,
+        "process_cpu_s": 300.0,
+        "cpu_limit_cores": Missing(missing="no CPU quota is set"),
+        "cpu_throttled_s": 0.0,
+        "thermal_throttles": 0.0,
+        "clock_mhz": 2600.0,
+        "temperature_c": 50.0,
+        "load": 8.0,
+        "cores_of_host": 64,
+        "foreign_cores": 0.1,
+        "matrix_flops_per_s": (1e12, 1.02e12),
+    }
+    return Conditions(rank=rank, **quiet | changes)
 
 
 def cancel(run: RunFolder) -> None:

@@ -61,7 +61,48 @@ def test_repeats_are_combined_by_the_harmonic_mean(tmp_path):
     table = measure(tmp_path, [1000.0, 1500.0, 1000.0, 3000.0], nodes=(1, 2), repeat=2)
     two = table.points[1]
     assert two.images_per_s == pytest.approx(2000.0)
-    assert (two.lowest, two.highest, two.count) == (1500.0, 3000.0, 2)
+    assert (two.lowest, two.highest, two.count) == (pytest.approx(1500.0), pytest.approx(3000.0), 2)
+
+
+def test_the_published_dgx_1_row(tmp_path):
+    """TensorFlow's benchmarks page: AlexNet on 1, 2, 4 and 8 P100, synthetic data, 512 images per GPU."""
+    table = measure(tmp_path, [2987.0, 5658.0, 10509.0, 17822.0], nodes=(1, 2, 4, 8), batch=512)
+    points = table.points[1:]
+    assert [round(100 * point.efficiency) for point in points] == [95, 88, 75]
+    assert [round(point.karp_flatt, 3) for point in points] == [0.056, 0.046, 0.049]
+    assert isinstance(table.base.karp_flatt, Missing)
+
+
+def test_efficiency_has_the_uncertainty_of_both_ends(tmp_path):
+    table = measure(tmp_path, [1000.0, 1900.0], nodes=(1, 2))
+    base, two = table.points
+    bounds = two.efficiency_interval
+    assert bounds.low < 0.95 < bounds.high
+    assert bounds.half_width > max(base.interval.half_width, two.interval.half_width)
+    assert base.efficiency_interval is None
+
+
+def test_three_repeats_are_samples_by_themselves(tmp_path):
+    rates = [1000.0, 1010.0, 990.0]
+    table = measure(tmp_path, [rate for one in rates for rate in (one, 1900.0)], nodes=(1, 2), repeat=3)
+    base = table.base
+    # Student's t over three step times with 2 degrees of freedom: 4.303 * 0.01 / sqrt(3).
+    assert base.interval.count == 3
+    assert base.interval.half_width == pytest.approx(0.0248, abs=0.001)
+
+
+def test_two_repeats_span_from_end_to_end(tmp_path):
+    table = measure(tmp_path, [1000.0, 1900.0, 1050.0], nodes=(1, 2, 1))
+    assert table.base.interval.low < 1000.0
+    assert table.base.interval.high > 1050.0
+
+
+def test_only_full_launches_share_a_scaling_table(tmp_path):
+    run = write_run(tmp_path, nodes=(1, 2), launches={"attribution": True})
+    for launch in run.job().launches:
+        record(run, launch.index)
+    [table] = compare_sizes([analyse_run(run)]).tables
+    assert [point.planned for point in table.points] == [1, 1]
 
 
 def test_a_bracketed_base_counts_all_its_launches_and_names_its_drift(tmp_path):
@@ -99,7 +140,7 @@ def test_more_than_a_hundred_percent_carries_a_warning(tmp_path):
 
 def test_a_size_without_throughput_stays_in_the_table_as_missing(tmp_path):
     table = measure(tmp_path, [1000.0, None], nodes=(1, 2))
-    reason = Missing(missing="the launch stopped after 7 of 20 steps")
+    reason = Missing(missing="the launch stopped after 7 of 40 steps")
     two = table.points[1]
     assert two.images_per_s == two.speed_up == two.efficiency == two.step_s == reason
     assert (two.count, two.planned) == (0, 1)
@@ -146,7 +187,7 @@ def test_launches_of_several_runs_share_a_table(tmp_path):
     ("changes", "how"),
     [
         ({"model": "overfeat"}, Recording()),
-        ({"precision": "bf16"}, Recording()),
+        ({"dtype": "bf16"}, Recording()),
         ({"augment": False}, Recording()),
         ({"data": "digits"}, Recording()),
         ({}, Recording(engine="ddp", transport="gloo")),

@@ -1,0 +1,91 @@
+"""Where the time goes: shares from launches that leave one thing out, on made records of known phases."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpcdl.analysis.attribution import attribute
+from hpcdl.analysis.job import analyse_run
+from hpcdl.estimates.intervals import Interval
+from hpcdl.records import Missing
+from tests.unit.records_maker import KILLED, Recording, record, write_run
+
+# Seconds of a step: computing 0.6, exposed exchange 0.25, input 0.1, and 0.05 that the two cost each other.
+STEPS_S = {"full": 1.0, "no exchange": 0.75, "resident": 0.9, "synthetic": 0.6}
+UNKNOWN = Missing(missing="no probe ran")
+
+
+def measure(store, steps_s, *, nodes=(2,), alone_s=UNKNOWN, **train):
+    """The one attribution of a run whose variants took so long."""
+    asked = {"data": "digits", "model": "lenet", "batch": 64} | train
+    run = write_run(store, nodes=nodes, launches={"attribution": True}, **asked)
+    for launch in run.job().launches:
+        step_s = steps_s[launch.variant]
+        how = (
+            Recording(images_per_s=launch.train.global_batch / step_s)
+            if step_s
+            else Recording(steps=7, outcomes={0: KILLED}, outcome="stopped", summarised=False)
+        )
+        record(run, launch.index, how)
+    [found] = attribute(analyse_run(run).trainings, lambda launch: alone_s)
+    return found
+
+
+def test_the_shares_add_up_to_the_step(tmp_path):
+    found = measure(tmp_path, STEPS_S)
+    times = {share.key: share.time_s.value for share in found.shares}
+    assert times == pytest.approx({"compute": 0.6, "exchange": 0.25, "input": 0.1, "other": 0.05}, abs=1e-3)
+    assert sum(share.fraction.value for share in found.shares) == pytest.approx(1.0)
+    for share in found.shares:
+        assert share.time_s.low < share.time_s.value < share.time_s.high
+    assert found.step_s.value == pytest.approx(1.0)
+
+
+def test_what_binds_is_named_with_what_would_loosen_it(tmp_path):
+    found = measure(tmp_path, STEPS_S)
+    assert found.verdict.startswith("exposed communication costs 25 % of the step: a faster network")
+    slow_input = STEPS_S | {"full": 2.0, "no exchange": 1.75, "resident": 0.9}
+    assert measure(tmp_path / "b", slow_input).verdict.startswith("input wait costs 55 % of the step")
+    even = dict.fromkeys(STEPS_S, 1.0)
+    assert measure(tmp_path / "c", even).verdict.startswith("computing binds the step, 100 % of it")
+
+
+def test_random_numbers_are_no_input(tmp_path):
+    found = measure(tmp_path, STEPS_S, data="synthetic")
+    times = {share.key: share.time_s.value for share in found.shares}
+    assert times == pytest.approx({"compute": 0.75, "exchange": 0.25, "input": 0.0, "other": 0.0}, abs=1e-3)
+
+
+def test_one_rank_has_nothing_to_exchange(tmp_path):
+    steps_s = {"full": 1.0, "resident": 0.8, "synthetic": 0.75}
+    found = measure(tmp_path, steps_s, nodes=(1,))
+    times = {share.key: share.time_s.value for share in found.shares}
+    assert times == pytest.approx({"compute": 0.75, "exchange": 0.0, "input": 0.2, "other": 0.05}, abs=1e-3)
+    assert found.overlap.missing == "one rank has nothing to exchange"
+
+
+def test_a_variant_that_failed_leaves_its_share_missing(tmp_path):
+    found = measure(tmp_path, STEPS_S | {"resident": None})
+    by_key = {share.key: share.time_s for share in found.shares}
+    assert isinstance(by_key["input"], Missing)
+    assert isinstance(by_key["other"], Missing)
+    assert by_key["exchange"].value == pytest.approx(0.25, abs=1e-3)
+    assert found.verdict.startswith(
+        "what binds the step cannot be told: variant 'resident': the launch stopped"
+    )
+
+
+def test_overlap_is_what_the_exchange_alone_takes_longer(tmp_path):
+    alone_s = Interval(1.0, 0.95, 1.05, 20, 20.0)
+    overlap = measure(tmp_path, STEPS_S, alone_s=alone_s).overlap
+    assert overlap.value == pytest.approx(0.75, abs=1e-3)
+    assert overlap.low < 0.75 < overlap.high
+    hidden = measure(tmp_path / "b", STEPS_S | {"full": 0.75}, alone_s=alone_s).overlap
+    assert hidden.high == 1.0
+    assert hidden.value == pytest.approx(1.0, abs=0.02)
+
+
+def test_without_variants_there_is_no_attribution(tmp_path):
+    run = write_run(tmp_path, nodes=(2,))
+    record(run, 1)
+    assert attribute(analyse_run(run).trainings, lambda launch: UNKNOWN) == ()
