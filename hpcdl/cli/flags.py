@@ -58,11 +58,15 @@ TRAINING = (
     Flag("--steps", "train.steps", "Steps to measure.", int),
     Flag("--epochs", "train.epochs", "Passes over the data instead of steps.", int),
     Flag("--warmup", "train.warmup", "Steps before the measurement begins.", int),
-    Flag("--engine", "train.engine", "How gradients meet: auto, horovod, ddp, single."),
+    Flag("--precision", "train.precision", "Go on until the interval is this narrow.", metavar="1%"),
+    Flag("--max-steps", "train.max_steps", "Where --precision gives up.", int),
+    Flag(
+        "--engine", "train.engine", "auto, horovod, ddp, single; several by commas.", metavar="NAME[,NAME…]"
+    ),
     Flag("--transport", "train.transport", "What carries them: auto, nccl, mpi, gloo."),
     Flag("--data", "train.data", "synthetic, digits, or the folder of an image tree.", metavar="NAME|DIR"),
     Flag("--device", "train.device", "auto, cpu, gpu."),
-    Flag("--precision", "train.precision", "fp32, bf16."),
+    Flag("--dtype", "train.dtype", "fp32, bf16."),
     Flag("--layout", "train.layout", "auto, nchw, nhwc."),
     Flag("--learning-rate", "train.learning_rate", "Base rate instead of the network's own.", float),
     Flag("--fusion-mb", "train.fusion_mb", "Fusion buffer (Horovod) or bucket (DDP).", int, metavar="MB"),
@@ -73,6 +77,9 @@ TRAINING = (
     Flag("--validate/--no-validate", "train.validate_after", "Accuracy on held-out images.", bool),
     Flag("--verify/--no-verify", "train.verify_data", "Decode every image before training.", bool),
     Flag("--repeat", "launches.repeat", "Times over, each in fresh processes.", int),
+    Flag("--bracket/--no-bracket", "launches.bracket", "Measure the base of a sweep at its end too.", bool),
+    Flag("--attribution", "launches.attribution", "Launches that tell where the time goes.", bool),
+    Flag("--probe", "launches.probe", "Measure communication: auto, also, only, never.", metavar="WHEN"),
     Flag(
         "--progress-timeout",
         "launches.progress_timeout_s",
@@ -85,6 +92,7 @@ NODES = (
         "--nodes", "launches.nodes", "Nodes; a list is one launch each.", read=read_counts, metavar="N[,N…]"
     ),
     Flag("--tasks-per-node", "launches.tasks_per_node", "Ranks on each node.", int),
+    Flag("--per", "launches.per", "The base of a sweep: one node, or one gpu.", metavar="node|gpu"),
 )
 RANKS = (
     Flag(

@@ -176,23 +176,30 @@ class Board:
         index, plan = launch.plan.index, launch.plan
         if index not in self._tasks:
             size = count(plan.nodes, "node") if plan.launcher == "srun" else count(plan.world_size, "rank")
-            label = f"{index} of {launches}  {plan.train.model}  {size}"
+            what = plan.train.model if plan.kind == "train" else "probe"
+            label = f"{index} of {launches}  {what}  {size}"
             self._tasks[index] = self._progress.add_task(label, facts="", total=None)
-        progress = launch.progress
-        self._progress.update(
-            self._tasks[index],
-            total=progress.steps_planned,
-            completed=progress.steps_done,
-            facts=_describe(launch),
-        )
+        done, planned = _count(launch)
+        self._progress.update(self._tasks[index], total=planned, completed=done, facts=_describe(launch))
         if launch.state not in {"planned", "running"}:
             self._progress.stop_task(self._tasks[index])
+
+
+def _count(launch: LaunchResult) -> tuple[int, int | None]:
+    """Steps done and planned; a probe is one thing that is done or not."""
+    if launch.plan.kind == "probe":
+        return int(launch.state == "completed"), 1
+    return launch.progress.steps_done, launch.progress.steps_planned
 
 
 def _describe(launch: LaunchResult) -> str:
     progress = launch.progress
     if launch.state not in {"running", "completed"}:
         return str(launch.state)
+    if launch.plan.kind == "probe":
+        return "done" if launch.state == "completed" else "measuring"
+    if launch.state == "completed" and isinstance(launch.images_per_s, Missing):
+        return "done, not published"
     if isinstance(progress.images_per_s, Missing):
         return f"warm-up {progress.warmup_done}" if progress.warmup_done else "starting"
     rate = launch.images_per_s if not isinstance(launch.images_per_s, Missing) else progress.images_per_s

@@ -20,7 +20,8 @@ StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are
 JsonOption = Annotated[bool, typer.Option("--json", help="For other programs.")]
 
 
-def _store(named: str | None) -> Store:
+def open_store(named: str | None) -> Store:
+    """The store that is named, else the site's, else the user's."""
     from pathlib import Path
 
     from hpcdl import site
@@ -31,7 +32,8 @@ def _store(named: str | None) -> Store:
     return Store(default_root(site.load()[0].store))
 
 
-def _analyse(folder: RunFolder, *, with_steps: bool = True) -> RunResult:
+def analyse(folder: RunFolder, *, with_steps: bool = True) -> RunResult:
+    """What a run's records say, and what the executor says of it where they lack something."""
     from hpcdl import jobs
     from hpcdl.analysis.job import analyse_run
 
@@ -51,7 +53,7 @@ def list_runs(
     from hpcdl.errors import Failure
     from hpcdl.report import listing
 
-    folders = _store(store).runs()[-count:]
+    folders = open_store(store).runs()[-count:]
     states: dict[str, JobState] = {}
     try:
         states = {run_id: standing.job_state for run_id, standing in jobs.look(folders).items()}
@@ -67,7 +69,7 @@ def status(run: RunArgument = "last", *, store: StoreOption = None, as_json: Jso
     from hpcdl.cli import screen
     from hpcdl.report.standing import describe_standing
 
-    folder = _store(store).find(run)
+    folder = open_store(store).find(run)
     standing = jobs.look_patiently(folder, jobs.Standing(over=False, word="unknown"))
     result = analyse_run(folder, standing.job_state)
     words = f"{standing.word} ({standing.reason})" if standing.reason else standing.word
@@ -83,7 +85,7 @@ def logs(
     """What the job and its ranks printed, and the stacks of those that hung or crashed."""
     from hpcdl.errors import Mistake
 
-    folder = _store(store).find(run)
+    folder = open_store(store).find(run)
     places = folder.launches()
     if launch is not None and not 1 <= launch <= len(places):
         raise Mistake(
@@ -115,8 +117,8 @@ def report(
     from hpcdl import report as reports
     from hpcdl.cli import screen
 
-    place = _store(store)
-    content = reports.build([_analyse(place.find(run)) for run in runs or ["last"]], force=force)
+    place = open_store(store)
+    content = reports.build([analyse(place.find(run)) for run in runs or ["last"]], force=force)
     if output is None:
         screen.show(content, form, as_json=as_json)
     else:
@@ -137,5 +139,5 @@ def cancel(run: RunArgument = "last", *, store: StoreOption = None) -> None:
     from hpcdl import jobs
     from hpcdl.cli import screen
 
-    folder = _store(store).find(run)
+    folder = open_store(store).find(run)
     screen.talk.print(f"asked {jobs.cancel(folder)}; see hpcdl status {folder.run_id}", soft_wrap=True)

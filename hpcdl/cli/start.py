@@ -37,18 +37,33 @@ def submit(
     said: Said,
 ) -> None:
     """Submit a BENCHMARK to Slurm: one batch script, one job, its launches one after another."""
-    from hpcdl import jobs, preparation, script, slurm
+    default(said, "train.engine", "horovod")
+    asked, place = resolve(benchmark, said, store, site, _read_options(option))
+    if test_only:
+        ask_slurm(asked, place)
+    else:
+        send_to_slurm(asked, place, wait=wait, dry_run=dry_run, as_json=as_json)
 
-    _default(said, "train.engine", "horovod")
-    asked, place = _resolve(benchmark, said, store, site, _read_options(option))
+
+def ask_slurm(asked: Asked, place: Store) -> None:
+    """Whether Slurm would run the job, in its own words."""
+    from hpcdl import preparation, script, slurm
+
+    job = preparation.prepare_cluster_job(asked, place)
+    preparation.check_data(job)
+    _show_plan(job, whole=False)
+    print(slurm.test(script.render(job)))
+
+
+def send_to_slurm(asked: Asked, place: Store, *, wait: bool, dry_run: bool, as_json: bool) -> None:
+    """Prepare the job, show it, hand it to Slurm; with `wait`, follow it to its report."""
+    from hpcdl import jobs, preparation, script
+
     job = preparation.prepare_cluster_job(asked, place)
     preparation.check_data(job)
     _show_plan(job, whole=dry_run)
     if dry_run:
         print(script.render(job), end="")
-        return
-    if test_only:
-        print(slurm.test(script.render(job)))
         return
     folder = _with_source(job, jobs.submit)
     if not (wait and as_json):  # then the report is the one document on stdout
@@ -70,9 +85,14 @@ def run(
     said: Said,
 ) -> None:
     """Run a BENCHMARK on this machine, without Slurm: the same job, the same records, the same report."""
+    asked, place = resolve(benchmark, said, store, site, {})
+    run_here(asked, place, dry_run=dry_run, as_json=as_json)
+
+
+def run_here(asked: Asked, place: Store, *, dry_run: bool, as_json: bool) -> None:
+    """Prepare the job, show it, run it on this machine to its report."""
     from hpcdl import jobs, preparation
 
-    asked, place = _resolve(benchmark, said, store, site, {})
     job = preparation.prepare_local_job(asked, place)
     preparation.check_data(job)
     _show_plan(job, whole=dry_run)
@@ -84,14 +104,15 @@ def run(
     follow.follow_local(jobs.LocalRun(job), as_json=as_json)
 
 
-def _default(said: Said, key: str, value: Any) -> None:
+def default(said: Said, key: str, value: Any) -> None:
     """What this command takes for granted, below anything that is said."""
     said[f"default:{key}"] = (value, "default")
 
 
-def _resolve(
+def resolve(
     benchmark: str | None, said: Said, store: str | None, site: str | None, options: dict[str, Any]
 ) -> tuple[Asked, Store]:
+    """Benchmark and site with all that was said above them, and the store in which the run goes."""
     from pathlib import Path
 
     from hpcdl import preparation, settings
@@ -100,7 +121,8 @@ def _resolve(
 
     defaults = {key.removeprefix("default:"): v for key, (v, _) in said.items() if key.startswith("default:")}
     flags = {key: value for key, value in said.items() if not key.startswith("default:")}
-    measured = _split_data({k: v for k, v in flags.items() if k.startswith(("train.", "launches."))})
+    measured = {k: v for k, v in flags.items() if k.startswith(("train.", "launches."))}
+    measured = _split_engines(_split_data(measured))
     placed = {k: v for k, v in flags.items() if not k.startswith(("train.", "launches."))}
     path = settings.find_benchmark(benchmark) if benchmark else None
     asked_for, sources = settings.resolve_benchmark(path, measured, defaults=defaults)
@@ -120,7 +142,7 @@ def _split_data(flags: Said) -> Said:
     from hpcdl.errors import UnknownName
     from hpcdl.spec import Source
 
-    value, flag = flags["train.data"]
+    value, flag = flags.get("train.data", (None, "--data"))
     known = [name for name in get_args(Source) if name != "folder"]
     if value is None or value in known:
         return flags | {"train.data_dir": (None, flag)}
@@ -129,6 +151,17 @@ def _split_data(flags: Said) -> Said:
     return flags | {
         "train.data": ("folder", flag),
         "train.data_dir": (str(Path(value).expanduser().absolute()), flag),
+    }
+
+
+def _split_engines(flags: Said) -> Said:
+    """`--engine horovod,ddp` is two engines side by side."""
+    value, flag = flags["train.engine"]
+    if value is None or "," not in value:
+        return flags
+    return flags | {
+        "train.engine": (None, flag),
+        "launches.engines": (tuple(name.strip() for name in value.split(",")), flag),
     }
 
 
@@ -177,16 +210,21 @@ def describe_plan(job: Job) -> list[tuple[str, str, str]]:
     from hpcdl.walltime import format_walltime
 
     first, train = job.launches[0], job.launches[0].train
+    once = {launch.train.engine: None for launch in job.launches if launch.kind == "train"}
     sizes = ", ".join(
-        str(launch.nodes if job.executor == "slurm" else launch.world_size) for launch in job.launches
+        str(launch.nodes if job.executor == "slurm" else launch.world_size)
+        for launch in job.launches
+        if launch.variant == "full" and launch.kind == "train" and launch.train.engine == next(iter(once))
     )
+    largest = str(first.nodes if job.executor == "slurm" else first.world_size)
+    engines = ", ".join(once) or train.engine
     batch = (
         f"{train.local_batch} per rank" if train.mode == "weak" else f"{train.global_batch} over all ranks"
     )
     length = f"{train.steps} steps" if train.steps else f"{train.epochs} epochs"
-    rows = [
-        ("nodes" if job.executor == "slurm" else "ranks", sizes, "launches.nodes"),
-        ("model", train.model, "train.model"),
+    if train.precision:
+        length += f", at most {train.max_steps}, until {100 * train.precision:g} %"
+    lengths = [
         ("data", train.data_dir or train.data, "train.data"),
         ("batch", batch, "train.batch" if train.mode == "weak" else "train.global_batch"),
         (
@@ -194,13 +232,28 @@ def describe_plan(job: Job) -> list[tuple[str, str, str]]:
             f"{length} after {train.warmup} of warm-up",
             "train.steps" if train.steps else "train.epochs",
         ),
-        ("engine", f"{train.engine}, transport {train.transport}", "train.engine"),
+    ]
+    rows = [
+        ("nodes" if job.executor == "slurm" else "ranks", sizes or largest, "launches.nodes"),
+        ("model", train.model, "train.model"),
+        *([] if first.kind == "probe" and not once else lengths),
+        (
+            "engine",
+            f"{engines}, transport {train.transport}",
+            "launches.engines" if job.benchmark.launches.engines else "train.engine",
+        ),
         (
             "per task",
             f"{count(first.cpus_per_task, 'CPU')}, {count(train.threads, 'computing thread')}",
             "node.cores",
         ),
     ]
+    if len(job.launches) > 1:
+        probes = sum(launch.kind == "probe" for launch in job.launches)
+        held = f"{len(job.launches)}" + (
+            f", {count(probes, 'probe')} of communication first" if probes else ""
+        )
+        rows.append(("launches", held, "launches.repeat"))
     if job.executor == "slurm":
         per_node = f"{count(first.tasks_per_node, 'task')}, {count(first.gpus_per_node, 'GPU')}"
         rows += [

@@ -2,9 +2,12 @@
 
     {"schema": "hpcdl.report", "schema_version": 1, "kind": "runs", "title": …, "badges": […],
      "launches": [{"images_per_s": {"value": 45910.2, "unit": "images/s"}, …}, …],
-     "scaling": [{"title": …, "mode": "weak", …, "rows": […]}, …], "hosts": […], "notes": […], "more": […]}
+     "scaling": [{"title": …, "mode": "weak", …, "rows": […]}, …], "repeats": […], "engines": […], "attribution": […],
+     "stragglers": […], "probes": […], "links": […], "hosts": […], "checks": […], "notes": […], "more": […]}
 
-A number that is not published is {"missing": reason, "unit": …}, and never 0 or null; null does not apply.
+A number with an interval has the ends of its 95 % interval as "low" and "high". A number that is not published is
+{"missing": reason, "unit": …}, and never 0 or null; null does not apply. With --force it has the number that is
+withheld beside the reason, as "withheld".
 """
 
 from __future__ import annotations
@@ -19,6 +22,19 @@ if TYPE_CHECKING:
 
 SCHEMA = "hpcdl.report"
 SCHEMA_VERSION = 1
+# Those of a report on runs: a list each, even if empty.
+SECTIONS = (
+    "launches",
+    "scaling",
+    "repeats",
+    "engines",
+    "attribution",
+    "stragglers",
+    "probes",
+    "links",
+    "hosts",
+    "checks",
+)
 
 
 def render(report: Report) -> str:
@@ -36,7 +52,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "badges": list(report.badges),
     }
     if report.kind == "runs":
-        data |= {"launches": [], "scaling": [], "hosts": []}
+        data |= {name: [] for name in SECTIONS}
     for table in report.sections:
         if table.many:
             data.setdefault(table.key, []).append(as_object(table))
@@ -77,5 +93,8 @@ def _as_quantity(quantity: Quantity) -> dict[str, Any]:
     value = quantity.value
     if not isinstance(value, int | float):
         return {"missing": value.missing, "unit": quantity.unit}
+    if quantity.struck:
+        return {"missing": quantity.struck, "unit": quantity.unit, "withheld": value}
     mark = {"mark": quantity.mark} if quantity.mark else {}
-    return {"value": value, "unit": quantity.unit, **mark}
+    ends = {} if quantity.low is None else {"low": quantity.low, "high": quantity.high}
+    return {"value": value, "unit": quantity.unit, **ends, **mark}

@@ -28,7 +28,7 @@ def _write(report: Report) -> Iterator[str]:
     if report.notes:
         yield ""
         yield from (f"- **{KINDS[note.kind]}:** {escape(note.text)}" for note in report.notes)
-    for table in report.sections:
+    for table in report.shown:
         yield from ("", f"## {escape(table.title)}", "", *_write_table(table))
     if report.more:
         yield ""

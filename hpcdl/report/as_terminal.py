@@ -16,7 +16,7 @@ from rich.text import Text
 
 from hpcdl.report.content import Shares
 from hpcdl.report.footnotes import explain_bars, write_list, write_rows
-from hpcdl.report.numbers import SHADES, find_missing, format_cell, measure_bar
+from hpcdl.report.numbers import SHADES, find_missing, find_strike, format_cell, measure_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +27,7 @@ BADGE_STYLES = {
     "published": "bold green",
     "partial": "bold yellow",
     "stopped": "bold yellow",
+    "withheld": "bold yellow",
     "FAILED": "bold red",
     "REHEARSAL": "bold magenta",
 }
@@ -36,7 +37,7 @@ PHASE_STYLES = {"input": "yellow", "compute": "green", "exchange": "red", "updat
 NARROWEST = 40
 # For consoles that are not UTF-8: what stands for the characters that they lack.
 _BLOCKS = dict(zip("▁▂▃▄▅▆▇█▒░▓", "..--==##=-+", strict=True))
-_PLAIN = str.maketrans({"·": "-", "—": "-", "…": "~", "µ": "u"} | _BLOCKS)
+_PLAIN = str.maketrans({"·": "-", "—": "-", "…": "~", "µ": "u", "±": "+-", "°": "o"} | _BLOCKS)
 
 
 def render(report: Report, console: Console) -> None:
@@ -68,8 +69,8 @@ def _lay_out(report: Report, width: int) -> RenderableType:
     failures = [note for note in report.notes if note.kind == "failure"]
     others = [note for note in report.notes if note.kind != "failure"]
     parts: list[RenderableType] = [_draw_header(report), *(_draw_note(note) for note in failures)]
-    for table in report.sections:
-        parts.extend(["", *_draw_section(table, width, titled=len(report.sections) > 1)])
+    for table in report.shown:
+        parts.extend(["", *_draw_section(table, width, titled=len(report.shown) > 1)])
     if others:
         parts.extend(["", *(_draw_note(note) for note in others)])
     if report.more:
@@ -165,6 +166,8 @@ def _draw_grid(table: Table, rows: Sequence[Sequence[str]], kept: Sequence[int])
 def _draw_cell(cell: Cell, text: str) -> Text:
     if isinstance(cell, Shares) and find_missing(cell) is None:
         return draw_bar(cell)
+    if find_strike(cell):
+        return Text(text, style="strike")
     if isinstance(cell, str) and cell in {"failed", "lost", "refused", *STATE_STYLES}:
         return Text(text, style=STATE_STYLES.get(cell, "red"))
     return Text(text)

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hpcdl.analysis.attribution import attribute
+from hpcdl.analysis.communication import analyse_probe, find_alone
+from hpcdl.analysis.expectation import expect_sizes
+from hpcdl.analysis.repeats import gather_repeats
 from hpcdl.analysis.scaling import compare_sizes
-from hpcdl.report.content import Note, Report
-from hpcdl.report.sections import make_host_table, make_launch_table, make_scaling_table
+from hpcdl.analysis.sides import compare_engines
+from hpcdl.analysis.stragglers import find_launch_stragglers
+from hpcdl.records import Missing
+from hpcdl.report.attributions import make_attribution_table, make_straggler_table
+from hpcdl.report.content import Report
+from hpcdl.report.engines import make_engine_table
+from hpcdl.report.force import reveal
+from hpcdl.report.notes import list_notes
+from hpcdl.report.probes import make_link_table, make_probe_table
+from hpcdl.report.repeats import make_repeat_table
+from hpcdl.report.scalings import make_scaling_table
+from hpcdl.report.sections import make_check_table, make_host_table, make_launch_table
 from hpcdl.report.wording import name_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from hpcdl.analysis.attribution import Attribution
+    from hpcdl.analysis.communication import Communication
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.scaling import ScalingStudy
-    from hpcdl.report.content import Badge
+    from hpcdl.analysis.sides import Sides
+    from hpcdl.analysis.stragglers import Straggler
+    from hpcdl.report.content import Badge, Table
+
+
+@dataclass(frozen=True)
+class _Analyses:
+    """All that was found over the launches of all runs together."""
+
+    study: ScalingStudy
+    probes: tuple[Communication, ...]
+    attributions: tuple[Attribution, ...]
+    engines: tuple[Sides, ...]
+    stragglers: tuple[tuple[int, Straggler], ...]
 
 
 def build_report(results: Sequence[RunResult], *, force: bool = False) -> Report:
@@ -22,20 +52,66 @@ def build_report(results: Sequence[RunResult], *, force: bool = False) -> Report
 
     Args:
         results: At least one.
-        force: Show the scaling efficiency of rehearsals too, marked.
+        force: Show the scaling efficiency of rehearsals too, marked, and what is withheld, struck through.
     """
-    study = compare_sizes(results, force=force)
-    hosts = make_host_table(results)
-    titled = len(study.tables) > 1
-    scaling = [make_scaling_table(table, titled=titled) for table in study.tables]
-    return Report(
+    found = _analyse(results, force=force)
+    report = Report(
         kind="runs",
         title=name_runs(results),
-        badges=choose_badges(results, study),
-        sections=(make_launch_table(results), *scaling, *([hosts] if hosts else [])),
-        notes=tuple(_note(results, study, force=force)),
+        badges=choose_badges(results, found.study),
+        sections=tuple(_lay_out(results, found)),
+        notes=tuple(list_notes(results, found.study, found.probes, found.stragglers, force=force)),
         more=tuple(_point_further(results)),
     )
+    return reveal(report) if force else report
+
+
+def _analyse(results: Sequence[RunResult], *, force: bool) -> _Analyses:
+    launches = [launch for result in results for launch in result.launches]
+    trainings = [launch for launch in launches if launch.plan.kind == "train"]
+    probed = [analyse_probe(launch) for launch in launches if launch.plan.kind == "probe"]
+    probes = tuple(probe for probe in probed if not isinstance(probe, Missing))
+    alone_s = find_alone(probes)
+    return _Analyses(
+        study=compare_sizes(results, force=force),
+        probes=probes,
+        attributions=tuple(one for result in results for one in attribute(result.trainings, alone_s)),
+        engines=compare_engines(trainings),
+        stragglers=tuple(
+            (launch.plan.index, straggler)
+            for launch in trainings
+            for straggler in find_launch_stragglers(launch)
+        ),
+    )
+
+
+def _lay_out(results: Sequence[RunResult], found: _Analyses) -> Iterator[Table]:
+    """The sections, what a person looks for first at the top."""
+    trainings = [launch for result in results for launch in result.trainings]
+    if trainings:
+        yield make_launch_table(results)
+    titled = len(found.study.tables) > 1
+    for scaling in found.study.tables:
+        yield make_scaling_table(scaling, expect_sizes(scaling, trainings, found.probes), titled=titled)
+    repeats = gather_repeats(trainings)
+    if repeats:
+        yield make_repeat_table(repeats)
+    yield from map(make_engine_table, found.engines)
+    yield from map(make_attribution_table, found.attributions)
+    if found.stragglers:
+        yield make_straggler_table(found.stragglers)
+    yield from _make_probe_sections(found.probes)
+    hosts = make_host_table(results)
+    if hosts:
+        yield hosts
+    yield make_check_table(results)
+
+
+def _make_probe_sections(probes: Sequence[Communication]) -> Iterator[Table]:
+    for probe in probes:
+        yield make_probe_table(probe)
+        if not isinstance(probe.links, Missing):
+            yield from map(make_link_table, probe.links)
 
 
 def choose_badges(results: Sequence[RunResult], study: ScalingStudy) -> tuple[Badge, ...]:
@@ -48,48 +124,11 @@ def choose_badges(results: Sequence[RunResult], study: ScalingStudy) -> tuple[Ba
         badges.append("stopped")
     elif states & {"running", "planned"}:
         badges.append("partial")
+    elif any(isinstance(one.images_per_s, Missing) for result in results for one in result.trainings):
+        badges.append("withheld")
     if any(result.rehearsal for result in results) or any(table.rehearsal for table in study.tables):
         badges.append("REHEARSAL")
     return tuple(badges) or ("published",)
-
-
-def _note(results: Sequence[RunResult], study: ScalingStudy, *, force: bool) -> Iterator[Note]:
-    for result in results:
-        run = f"{result.run_id}, " if len(results) > 1 else ""
-        yield from _note_endings(result, run)
-    yield from _note_rehearsals(results, study, force=force)
-    for table in study.tables:
-        yield from (Note("warning", warning) for warning in table.warnings)
-    yield from (Note("info", refusal) for refusal in study.refusals)
-    for result in results:
-        run = f"{result.run_id}, " if len(results) > 1 else ""
-        yield from (Note("warning", run + finding) for finding in result.findings)
-
-
-def _note_endings(result: RunResult, run: str) -> Iterator[Note]:
-    if result.story:
-        yield Note("failure", run + result.story)
-    for launch in result.launches:
-        place = f"{run}launch {launch.plan.index}: " if run or len(result.launches) > 1 else ""
-        if launch.story:
-            yield Note("failure" if launch.state != "planned" else "warning", place + launch.story)
-        elif launch.state == "running":
-            yield Note("info", f"{place}still running: {launch.progress.text}")
-
-
-def _note_rehearsals(results: Sequence[RunResult], study: ScalingStudy, *, force: bool) -> Iterator[Note]:
-    withheld = {table.rehearsal for table in study.tables}
-    reasons = [result.rehearsal for result in results if result.rehearsal]
-    # Runs that are none by themselves may still make one together.
-    for reason in dict.fromkeys([*reasons, *(reason for reason in withheld if reason)]):
-        if reason not in withheld:
-            yield Note("rehearsal", f"{reason}: this shows function, not what several machines would do")
-        elif force:
-            yield Note("rehearsal", f"{reason}: scaling efficiency is shown because it was asked for")
-        else:
-            yield Note(
-                "rehearsal", f"{reason}: function shown, scaling efficiency withheld (--force shows it)"
-            )
 
 
 def _point_further(results: Sequence[RunResult]) -> Iterator[str]:

@@ -11,19 +11,46 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from hpcdl.records import Reading
 
-# fraction: of 1, shown in percent. ratio, loss and number: plain numbers. bytes, FLOP and MAC take SI prefixes.
-Unit = Literal["images/s", "s", "fraction", "ratio", "loss", "number", "bytes", "FLOP", "MAC"]
-Badge = Literal["published", "partial", "stopped", "FAILED", "REHEARSAL"]
+# fraction: of 1, shown in percent; half-width: the same, after ±; change: the same, with its sign. ratio, loss and
+# number: plain numbers; times: so many of another; serial: Karp-Flatt's fraction, and p a p-value, both published as
+# plain numbers. bytes, FLOP, MAC and what is per second take SI prefixes.
+Unit = Literal[
+    "images/s",
+    "s",
+    "fraction",
+    "half-width",
+    "change",
+    "ratio",
+    "times",
+    "serial",
+    "p",
+    "loss",
+    "number",
+    "bytes",
+    "bytes/s",
+    "FLOP",
+    "FLOP/s",
+    "MAC",
+]
+Badge = Literal["published", "partial", "stopped", "withheld", "FAILED", "REHEARSAL"]
 NoteKind = Literal["failure", "rehearsal", "warning", "info"]
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A reading with its unit. `mark` qualifies it wherever it is shown: 'partial', 'rehearsal'."""
+    """A reading with its unit. `mark` qualifies it wherever it is shown: 'partial', 'rehearsal'.
+
+    `low` and `high` are the ends of its 95 % interval, where it has one. `struck` is why the number is withheld
+    that is shown all the same. `shade` is a character that stands before it in a map.
+    """
 
     value: Reading
     unit: Unit
     mark: str = ""
+    low: float | None = None
+    high: float | None = None
+    struck: str = ""
+    shade: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +114,7 @@ class Table:
     """Rows of cells under columns.
 
     `facts` hold for the table as a whole. `many`: a report may hold several tables of this key. `limit` is
-    how many rows a person is shown.
+    how many rows a person is shown. `hidden`: only for programs.
     """
 
     key: str
@@ -98,6 +125,7 @@ class Table:
     captions: tuple[str, ...] = ()
     many: bool = False
     limit: int | None = None
+    hidden: bool = False
 
     @property
     def upright(self) -> bool:
@@ -122,12 +150,19 @@ class Note:
 class Report:
     """The content of one report, whatever the format. `more` tells how to get at what is not here."""
 
-    kind: Literal["runs", "status", "list", "models", "model", "doctor"]
+    kind: Literal[
+        "runs", "status", "list", "models", "model", "doctor", "comparison", "prediction", "loading"
+    ]
     title: str
     badges: tuple[Badge, ...] = ()
     sections: tuple[Table, ...] = ()
     notes: tuple[Note, ...] = field(default=())
     more: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Table, ...]:
+        """The sections that people are shown."""
+        return tuple(table for table in self.sections if not table.hidden)
 
     @property
     def badge(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.report.content import Shares
-from hpcdl.report.numbers import explain_bar, find_mark, find_missing, format_cell
+from hpcdl.report.numbers import explain_bar, find_mark, find_missing, find_strike, format_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,9 +29,12 @@ class Footnotes:
         said: set[str] = set()
         texts = []
         for cell in cells:
-            reason, mark = find_missing(cell), find_mark(cell)
+            reason, mark, strike = find_missing(cell), find_mark(cell), find_strike(cell)
             if reason is not None:
                 texts.append(f"— {self._letter(f'not published: {reason}')}")
+            elif strike:
+                letter = self._letter(f"withheld, and shown because it was asked for: {strike}")
+                texts.append(f"{format_cell(cell)} {letter}")
             elif mark and not (mark == "partial" and mark in said):
                 texts.append(f"{format_cell(cell)} {self._letter(f'{mark}: {_EXPLAINED.get(mark, mark)}')}")
             else:

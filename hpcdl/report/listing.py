@@ -45,7 +45,7 @@ def list_runs(runs: Iterable[RunFolder], states: Mapping[str, JobState] | None =
     notes: list[Note] = []
     for run in runs:
         try:
-            result = analyse_run(run, (states or {}).get(run.run_id), with_steps=False)
+            result = analyse_run(run, (states or {}).get(run.run_id))
         except Mistake as mistake:
             notes.append(Note("warning", str(mistake)))
         else:
@@ -61,18 +61,19 @@ def list_runs(runs: Iterable[RunFolder], states: Mapping[str, JobState] | None =
 
 def _make_row(result: RunResult) -> tuple[Cell, ...]:
     job, launches = result.job, result.launches
-    rates = known([launch.images_per_s for launch in launches])
+    trained = result.trainings or launches
+    rates = known([launch.images_per_s for launch in trained])
     completed = sum(launch.state == "completed" for launch in launches)
     number = result.submission.slurm_job_id if result.submission else None
-    absent = launches[0].images_per_s if launches else Missing(missing="the job has no launches")
+    absent = trained[0].images_per_s if trained else Missing(missing="the job has no launches")
     return (
         result.run_id,
         None if number is None else str(number),
         result.state,
         result.rehearsal,
         job.name,
-        join(launch.plan.train.model for launch in launches),
-        join(name_engine(launch.engine, launch.transport) for launch in launches),
+        join(launch.plan.train.model for launch in trained),
+        join(name_engine(launch.engine, launch.transport) for launch in trained),
         job.nodes,
         f"{completed} of {len(launches)}",
         Quantity(max(rates) if rates else absent, "images/s"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hpcdl.report.content import Curve, Quantity, Shares, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hpcdl.report.content import Cell, Unit
 
@@ -37,17 +37,7 @@ def format_number(value: float, digits: int = DIGITS) -> str:
 
 def format_value(value: float, unit: Unit) -> str:
     """A number with its unit, except where a column's title says it (images/s) or there is none."""
-    if unit == "fraction":
-        return _format_percent(value)
-    if unit == "number":
-        return f"{value:g}".replace("e-0", "e-")
-    if unit == "ratio":
-        return f"{value:,.2f}"
-    if unit == "s":
-        return _format_seconds(value)
-    if unit in {"bytes", "FLOP", "MAC"}:
-        return _format_prefixed(value, "B" if unit == "bytes" else unit)
-    return format_number(value)
+    return _FORMATS.get(unit, format_number)(value)
 
 
 def _format_percent(fraction: float) -> str:
@@ -72,6 +62,24 @@ def _format_prefixed(value: float, unit: str) -> str:
     return f"{format_number(value)} {unit}"
 
 
+_FORMATS: dict[Unit, Callable[[float], str]] = {
+    "fraction": _format_percent,
+    "half-width": lambda value: f"±{_format_percent(value)}",
+    "change": lambda value: f"{100 * value:+.1f} %",
+    "times": lambda value: f"{value:.2f} x",
+    "p": lambda value: f"{value:.3f}" if value >= 0.0005 else "<0.001",
+    "number": lambda value: f"{value:g}".replace("e-0", "e-"),
+    "ratio": lambda value: f"{value:,.2f}",
+    "serial": lambda value: f"{value:.3f}",
+    "s": _format_seconds,
+    "bytes": lambda value: _format_prefixed(value, "B"),
+    "bytes/s": lambda value: _format_prefixed(value, "B/s"),
+    "FLOP": lambda value: _format_prefixed(value, "FLOP"),
+    "FLOP/s": lambda value: _format_prefixed(value, "FLOP/s"),
+    "MAC": lambda value: _format_prefixed(value, "MAC"),
+}
+
+
 def missing_reason(quantity: Quantity) -> str | None:
     """Why there is no number; None where there is one."""
     # Not by type: that would load pydantic for `hpcdl models`.
@@ -91,7 +99,13 @@ def format_quantity(quantity: Quantity, *, with_unit: bool = False, absent: str 
         return f"not published: {value.missing}" if absent is None else absent
     unit = " images/s" if with_unit and quantity.unit == "images/s" else ""
     mark = f" ({quantity.mark})" if quantity.mark and with_unit else ""
-    return format_value(value, quantity.unit) + unit + mark
+    text = format_value(value, quantity.unit) + unit
+    if quantity.shade:
+        text = f"{quantity.shade} {text}"
+    if quantity.struck:
+        why = f" (withheld: {quantity.struck})" if with_unit else ""
+        return f"~~{text}~~{why}"
+    return text + mark
 
 
 def format_cell(cell: Cell, *, with_unit: bool = False, absent: str | None = None) -> str:
@@ -163,6 +177,17 @@ def find_mark(cell: Cell) -> str:
             return mark
         case Shares(parts=((_, _, Quantity(mark=mark) as first), *_)) if missing_reason(first) is None:
             return mark
+        case _:
+            return ""
+
+
+def find_strike(cell: Cell) -> str:
+    """Why a number is withheld that is shown all the same; empty where none is."""
+    match cell:
+        case Quantity(struck=struck) | Span(lowest=Quantity(struck=struck)):
+            return struck
+        case Shares(parts=((_, _, Quantity(struck=struck)), *_)):
+            return struck
         case _:
             return ""
 

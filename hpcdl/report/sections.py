@@ -1,20 +1,22 @@
-"""The tables of a report on runs: launches, hosts, scaling."""
+"""The tables of a report on runs: launches, hosts, checks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcdl.analysis.arithmetic import measure_arithmetic
+from hpcdl.analysis.pace import Pace
 from hpcdl.records import Missing
-from hpcdl.report.content import Cell, Column, Curve, Fact, Quantity, Shares, Span, Table
+from hpcdl.report.content import Cell, Column, Curve, Quantity, Shares, Table
 from hpcdl.report.numbers import thin
-from hpcdl.report.wording import name_base, name_question
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.launch import LaunchResult
-    from hpcdl.analysis.scaling import Point, Scaling
+    from hpcdl.estimates.intervals import Interval
+    from hpcdl.records import Reading
 
 CURVE_POINTS = 24
 HOSTS_SHOWN = 8
@@ -22,9 +24,10 @@ HOSTS_SHOWN = 8
 
 def make_launch_table(results: Sequence[RunResult]) -> Table:
     """One row for each launch of all runs, in the order in which they were planned."""
-    launches = [(result, launch) for result in results for launch in result.launches]
+    launches = [(result, launch) for result in results for launch in result.trainings]
     whole = all(launch.state == "completed" for _, launch in launches)
     validated = any(not isinstance(launch.accuracy, Missing) for _, launch in launches)
+    with_gpus = any(machine.gpus for _, launch in launches for machine in launch.machines)
     columns = (
         Column("run", "run", left=True, hidden=True),
         Column("run_end", "run", left=True, hidden=len(results) == 1),
@@ -36,13 +39,30 @@ def make_launch_table(results: Sequence[RunResult]) -> Table:
         Column("state", "state", left=True, hidden=whole),
         Column("nodes", "nodes", hidden=len(launches) == 1),
         Column("ranks", "ranks", hidden=len(launches) == 1),
+        Column(
+            "variant",
+            "variant",
+            left=True,
+            hidden=all(launch.plan.variant == "full" for _, launch in launches),
+        ),
         Column("images_per_s", "images/s", listed="throughput"),
+        Column("interval", "interval", listed="95 % interval"),
+        Column("effective_samples", "effective samples", hidden=True),
         Column("images_per_s_per_rank", "per rank", rank=3),
         Column("step_median_s", "step median"),
         Column("step_p95_s", "step p95", rank=2),
+        Column("step_p99_s", "step p99", rank=4),
+        Column("jitter", "jitter", rank=5),
         Column("input_share", "input wait", hidden=len(launches) == 1),
         Column("exchange_share", "exchange wait", hidden=len(launches) == 1),
         Column("phases", "phases", rank=6, left=True),
+        Column("flops_per_s", "FLOP/s per rank", rank=6, hidden=len(launches) > 1),
+        Column("matrix_flops_per_s", "matrix product", rank=6, hidden=True),
+        Column(
+            "of_matrix", "of matrix product", rank=4, hidden=not any(one.conditions for _, one in launches)
+        ),
+        Column("peak_flops_per_s", "published peak", hidden=True),
+        Column("of_peak", "of published peak", rank=5, hidden=not with_gpus),
         Column("loss", "loss", rank=1),
         Column("loss_first", "first loss", hidden=True),
         Column("loss_curve", "loss curve", rank=5, left=True),
@@ -50,9 +70,20 @@ def make_launch_table(results: Sequence[RunResult]) -> Table:
         Column("steps", "steps", rank=4, hidden=whole and len(launches) > 1),
         Column("steps_done", "steps done", hidden=True),
         Column("steps_planned", "steps planned", hidden=True),
+        Column("steady", "steady steps", rank=3, left=True, hidden=len(launches) > 1),
+        Column("first_steady_step", "first steady step", hidden=True),
+        Column("steady_steps", "steady steps", hidden=True),
+        Column("step_curve", "step times", hidden=True),
+        Column(
+            "precision",
+            "precision asked for",
+            rank=3,
+            hidden=not any(one.plan.train.precision for _, one in launches),
+        ),
+        Column("precision_reached", "reached", left=True, hidden=True),
         Column("local_batch", "images per rank", hidden=True),
         Column("global_batch", "global batch", hidden=True),
-        Column("engine", "engine", left=True, hidden=True),
+        Column("engine", "engine", left=True, hidden=len({launch.engine for _, launch in launches}) == 1),
         Column("transport", "transport", left=True, hidden=True),
         Column("device", "device", left=True, hidden=True),
         Column("repeat", "repeat", hidden=True),
@@ -75,13 +106,19 @@ def _make_launch_row(result: RunResult, launch: LaunchResult) -> tuple[Cell, ...
         launch.state,
         plan.nodes,
         plan.world_size,
-        Quantity(launch.images_per_s, "images/s"),
+        plan.variant,
+        make_rate(launch.images_per_s, launch.interval),
+        make_half_width(launch.interval),
+        None if launch.interval is None else Quantity(launch.interval.effective, "number"),
         Quantity(launch.images_per_s_per_rank, "images/s"),
         Quantity(steps.median_s, "s", mark),
         Quantity(steps.p95_s, "s", mark),
+        Quantity(steps.p99_s, "s", mark),
+        Quantity(steps.jitter, "fraction", mark),
         Quantity(steps.input_share, "fraction", mark),
         Quantity(steps.exchange_share, "fraction", mark),
         _make_shares(launch, mark),
+        *_make_arithmetic(launch),
         Quantity(launch.loss_last, "loss", mark),
         Quantity(launch.loss_first, "loss", mark),
         Curve(thin(launch.losses, CURVE_POINTS), "loss"),
@@ -89,6 +126,7 @@ def _make_launch_row(result: RunResult, launch: LaunchResult) -> tuple[Cell, ...
         launch.progress.text.removesuffix(" steps"),
         launch.progress.steps_done,
         planned,
+        *_describe_pace(launch),
         plan.train.local_batch,
         plan.train.global_batch,
         launch.engine,
@@ -96,6 +134,72 @@ def _make_launch_row(result: RunResult, launch: LaunchResult) -> tuple[Cell, ...
         launch.device,
         plan.repeat,
     )
+
+
+def make_rate(rate: Reading, interval: Interval | None) -> Quantity:
+    """Images/s with the ends of its interval."""
+    if interval is None:
+        return Quantity(rate, "images/s")
+    return Quantity(rate, "images/s", low=interval.low, high=interval.high)
+
+
+def make_half_width(interval: Interval | None) -> Quantity | None:
+    """The relative half-width of an interval; a number that is not published has none to speak of."""
+    return None if interval is None else Quantity(interval.half_width, "half-width")
+
+
+def _make_arithmetic(launch: LaunchResult) -> tuple[Cell, ...]:
+    """Achieved, the device's own matrix product, the part of it, the published peak, the part of that."""
+    found = measure_arithmetic(launch)
+    return (
+        Quantity(found.achieved, "FLOP/s"),
+        Quantity(found.matrix, "FLOP/s"),
+        Quantity(found.of_matrix, "fraction"),
+        Quantity(found.peak, "FLOP/s"),
+        Quantity(found.of_peak, "fraction"),
+    )
+
+
+def _describe_pace(launch: LaunchResult) -> tuple[Cell, ...]:
+    """Steady steps in words, the first of them and their number, the step times, precision asked for and reached."""
+    asked = launch.plan.train.precision
+    precision = Quantity(asked, "half-width") if asked else None
+    pace = launch.pace
+    if not isinstance(pace, Pace):
+        return (None, None, None, None, precision, None)
+    curve = Curve(thin(pace.periods_s.tolist(), CURVE_POINTS), "s")
+    if isinstance(pace.rate, Missing):
+        return ("none", None, 0, curve, precision, "no" if asked else None)
+    words = f"{pace.steady_steps} of {len(pace.periods_s)}"
+    reached = None if asked is None else "yes" if pace.rate.half_width <= asked else "no"
+    return (words, pace.first_steady, pace.steady_steps, curve, precision, reached)
+
+
+def make_check_table(results: Sequence[RunResult]) -> Table:
+    """The gate's checks of every launch that has begun, for programs; people are told what did not hold."""
+    columns = (
+        Column("run", "run", left=True),
+        Column("launch", "launch", left=True),
+        Column("check", "check", left=True),
+        Column("outcome", "outcome", left=True),
+        Column("withholds", "withholds", left=True),
+        Column("detail", "detail", left=True),
+    )
+    rows = tuple(
+        (
+            result.run_id,
+            launch.plan.name,
+            check.name,
+            check.outcome,
+            "yes" if check.withholds else "no",
+            check.detail,
+        )
+        for result in results
+        for launch in result.trainings
+        if launch.state != "planned"
+        for check in launch.checks
+    )
+    return Table("checks", "Checks", columns, rows, hidden=True)
 
 
 def _make_shares(launch: LaunchResult, mark: str) -> Shares:
@@ -146,57 +250,3 @@ def make_host_table(results: Sequence[RunResult]) -> Table | None:
         for machine in machines.values()
     )
     return Table("hosts", "Hosts", columns, rows, limit=HOSTS_SHOWN)
-
-
-def make_scaling_table(scaling: Scaling, *, titled: bool) -> Table:
-    """One row for each size of one question."""
-    repeated = any(point.planned > 1 for point in scaling.points)
-    mark = "rehearsal" if scaling.forced else ""
-    columns = (
-        Column("nodes", "nodes"),
-        Column("ranks", "ranks"),
-        Column("counted", "launches", rank=2, hidden=not repeated),
-        Column("images_per_s", "images/s", listed="throughput"),
-        Column("range", "range", rank=1, hidden=not repeated),
-        Column("step_s", "mean step", rank=3),
-        Column("speed_up", "speed-up"),
-        Column("efficiency", "efficiency"),
-        Column("relative", "N", hidden=True),
-        Column("completed", "completed", hidden=True),
-        Column("planned", "planned", hidden=True),
-    )
-    question = scaling.question
-    means = question.means
-    title = f"Scaling: {name_question(question)}" if titled else f"Scaling: {question.batch.text}"
-    facts = (
-        Fact("model", "model", question.work.model),
-        Fact("mode", "mode", question.batch.mode),
-        Fact("held_batch", "held batch", question.batch.held),
-        Fact("engine", "engine", means.engine if means else None),
-        Fact("transport", "transport", means.transport if means else None),
-        Fact("base_nodes", "base nodes", scaling.base.nodes),
-        Fact("base_ranks", "base ranks", scaling.base.ranks),
-        Fact("base_images_per_s", "base images/s", Quantity(scaling.base.images_per_s, "images/s")),
-        Fact("base_bracketed", "base bracketed", scaling.bracketed),
-        Fact("base_drift", "base drift", Quantity(scaling.drift, "fraction")),
-        Fact("rehearsal", "rehearsal", scaling.rehearsal),
-    )
-    rows = tuple(_make_point_row(point, mark) for point in scaling.points)
-    return Table("scaling", title, columns, rows, facts, (name_base(scaling),), many=True)
-
-
-def _make_point_row(point: Point, mark: str) -> tuple[Cell, ...]:
-    launches = str(point.count) if point.count == point.planned else f"{point.count} of {point.planned}"
-    return (
-        point.nodes,
-        point.ranks,
-        launches,
-        Quantity(point.images_per_s, "images/s"),
-        Span(Quantity(point.lowest, "images/s"), Quantity(point.highest, "images/s")),
-        Quantity(point.step_s, "s"),
-        Quantity(point.speed_up, "ratio", mark),
-        Quantity(point.efficiency, "fraction", mark),
-        Quantity(point.relative, "ratio"),
-        point.count,
-        point.planned,
-    )

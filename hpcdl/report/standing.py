@@ -47,10 +47,10 @@ def _make_row(launch: LaunchResult) -> tuple[Cell, ...]:
     progress = launch.progress
     return (
         launch.plan.index,
-        launch.plan.train.model,
+        launch.plan.train.model if launch.plan.kind == "train" else "probe",
         name_size(launch.plan.nodes, launch.world_size),
         launch.state,
-        progress.text,
+        progress.text if launch.plan.kind == "train" else "",
         Quantity(progress.images_per_s, "images/s"),
         Quantity(progress.loss, "loss"),
     )

@@ -10,7 +10,7 @@ from hpcdl.records import Missing
 from hpcdl.report.numbers import format_number, format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.launch import LaunchResult
@@ -64,6 +64,20 @@ def name_size(nodes: int, ranks: int) -> str:
     )
 
 
+def caption_scaling(scaling: Scaling) -> Iterator[str]:
+    """What stands below a scaling table: its base, what several allocations mean, what Karp-Flatt is applied to."""
+    yield f"{name_base(scaling)} · intervals are of 95 %"
+    if scaling.runs > 1:
+        yield f"over {scaling.runs} separate jobs: points and base do not share machine and weather"
+    if any(not isinstance(point.karp_flatt, Missing) for point in scaling.points):
+        how = (
+            "applied to the scaled speed-up"
+            if scaling.question.batch.mode == "weak"
+            else "at a fixed problem size"
+        )
+        yield f"Karp-Flatt: the experimentally determined serial fraction, {how}"
+
+
 def name_base(scaling: Scaling) -> str:
     """The base case with its absolute value, how often it was measured, and how far it drifted."""
     base = scaling.base
@@ -80,14 +94,15 @@ def name_base(scaling: Scaling) -> str:
 
 def name_runs(results: Sequence[RunResult]) -> str:
     """The header line: network, batch, engine, ranks on hosts, hardware, site."""
-    launches = [launch for result in results for launch in result.launches]
+    launches = [launch for result in results for launch in result.trainings or result.launches]
     if not launches:
         return join(result.job.name for result in results)
+    probing = all(launch.plan.kind == "probe" for launch in launches)
     largest = max(launches, key=lambda launch: (len(launch.machines), launch.world_size))
     parts = [
-        join(name_model(launch.plan.train.model) for launch in launches),
-        _name_mode(launches),
-        join(_name_batch(launch) for launch in launches),
+        "Communication" if probing else join(name_model(launch.plan.train.model) for launch in launches),
+        "" if probing else _name_mode(launches),
+        "" if probing else join(_name_batch(launch) for launch in launches),
         _name_engines(launches),
         _name_ranks(largest),
         _name_hardware(largest),

@@ -17,8 +17,22 @@ from hpcdl.store import Store
 from tests.unit.records_maker import Recording, record, write_run
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["submit", "run", "list", "status", "logs", "report", "cancel", "models", "doctor"]
-HEAVY = ["torch", "horovod", "nvidia", "mpi4py", "pynvml", "numpy", "scipy"]
+COMMANDS = [
+    "submit",
+    "run",
+    "probe",
+    "list",
+    "status",
+    "logs",
+    "report",
+    "compare",
+    "predict",
+    "cancel",
+    "models",
+    "doctor",
+]
+WORKERS = ["torch", "horovod", "nvidia", "mpi4py", "pynvml"]
+HEAVY = [*WORKERS, "numpy", "scipy"]
 
 
 @pytest.fixture(autouse=True)
@@ -334,13 +348,21 @@ def test_a_reader_that_has_gone_away_gets_no_complaint(finished, words):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["models"], ["models", "overfeat"], ["submit", "scaling", "--dry-run"], ["list"]]
+    ("words", "unwanted"),
+    [
+        (["--help"], HEAVY),
+        (["models"], HEAVY),
+        (["models", "overfeat"], HEAVY),
+        (["submit", "scaling", "--dry-run"], HEAVY),
+        # Its images/s are those of a report: nothing is published that was not analysed.
+        (["list"], WORKERS),
+    ],
 )
-def test_nothing_heavy_is_imported(finished, words):
+def test_nothing_heavy_is_imported(finished, words, unwanted):
     code = (
         "import sys; from hpcdl.cli import main; sys.argv = ['hpcdl', *sys.argv[1:]]\n"
         "try: main()\nexcept SystemExit as left: code = left.code\n"
-        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr); sys.exit(code)"
+        f"print([name for name in {unwanted} if name in sys.modules], file=sys.stderr); sys.exit(code)"
     )
     argv = [sys.executable, "-c", code, *words]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -380,3 +402,102 @@ def test_doctor_survives_a_library_that_ends_the_process(hpcdl, monkeypatch, tmp
 def make_program(path, text):
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
+
+
+# ---- Conclusions ----
+
+
+def write_two(store, first, second, **asked):
+    """Two runs of these rates each; returns their ids."""
+    ids = ("20261122-141200-aaaa", "20261122-151200-bbbb")
+    for run_id, rates in zip(ids, (first, second), strict=True):
+        run = write_run(store / "runs", run_id=run_id, repeat=len(rates), **asked)
+        for index, rate in enumerate(rates, start=1):
+            record(run, index, Recording(images_per_s=rate))
+    return ids
+
+
+EVEN = (1000.0, 1004.0, 998.0, 1002.0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "flags", "code"),
+    [
+        (0.9, [], 0),
+        (0.9, ["--fail-slower", "3%"], 1),
+        (0.9, ["--fail-slower", "0.15"], 0),
+        (1.1, ["--fail-slower", "3%"], 0),
+    ],
+)
+def test_compare_is_for_ci_too(hpcdl, tmp_path, factor, flags, code):
+    first, second = write_two(tmp_path, EVEN, [factor * rate for rate in EVEN])
+    left, out, err = hpcdl("compare", first, second, *flags)
+    assert (left, err) == (code, "")
+    assert ("slower" if factor < 1 else "faster") in out
+
+
+def test_compare_as_json(hpcdl, tmp_path):
+    first, second = write_two(tmp_path, EVEN, EVEN[::-1])
+    code, out, _ = hpcdl("compare", first, second, "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert data["kind"] == "comparison"
+    assert data["differences"][0]["verdict"] == "no difference seen"
+    assert data["differences"][0]["change"]["low"] < 0 < data["differences"][0]["change"]["high"]
+
+
+def test_what_cannot_be_told_does_not_pass_for_faster(hpcdl, tmp_path):
+    first, second = write_two(tmp_path, [1000.0], [2000.0], steps=20)
+    code, _, err = hpcdl("compare", first, second, "--fail-slower", "3%")
+    assert code == 1
+    assert "cannot be told: 20 steps are too few" in err
+
+
+CONCLUSION_MISTAKES = {
+    "one run": (["compare", "aaaa"], "Missing argument"),
+    "itself": (["compare", "aaaa", "aaaa"], "with itself"),
+    "limit": (["compare", "aaaa", "bbbb", "--fail-slower", "much"], "--fail-slower 3%"),
+    "no sweep": (["predict", "aaaa", "--nodes", "8"], "no sweep here"),
+    "sizes": (["predict", "aaaa", "--nodes", "none"], "whole numbers"),
+    "where": (["probe"], "--nodes N for a cluster, or --ranks N"),
+    "both": (["probe", "--nodes", "2", "--ranks", "2"], "--nodes N for a cluster, or --ranks N"),
+    "alone": (["probe", "--ranks", "1"], "at least two ranks"),
+    "no folder": (["data", "bench", "/nonexistent"], "there is no data folder"),
+    "model": (["data", "bench", "/", "--model", "alxnet"], "Did you mean 'alexnet'?"),
+    "precision": (["run", "smoke", "--precision", "1"], "less than 1"),
+    "engines": (["run", "smoke", "--engine", "ddp,ddp"], "two or more different ones"),
+    "max steps": (["run", "smoke", "--max-steps", "10"], "max_steps is only read with a precision"),
+}
+
+
+@pytest.mark.parametrize("name", CONCLUSION_MISTAKES)
+def test_mistakes_in_drawing_conclusions(hpcdl, tmp_path, name):
+    words, expected = CONCLUSION_MISTAKES[name]
+    write_two(tmp_path, EVEN, EVEN)
+    code, out, err = hpcdl(*words)
+    assert (code, out) == (2, "")
+    assert expected in " ".join(err.split())
+
+
+def test_predict_draws_a_sweep_on(hpcdl, tmp_path):
+    run = write_run(tmp_path / "runs", nodes=(1, 2, 4))
+    for index, rate in enumerate((1000.0, 1900.0, 3500.0), start=1):
+        record(run, index, Recording(images_per_s=rate))
+    code, out, _ = hpcdl("predict", "--nodes", "8,64", "--json")
+    data = json.loads(out)
+    assert code == 0
+    [table] = data["predictions"]
+    assert table["law"] == "amdahl"
+    assert 3500 < table["rows"][3]["images_per_s"]["value"] < 7000
+    assert "8 times" in table["rows"][4]["images_per_s"]["missing"]
+    assert "withheld" not in table["rows"][4]["images_per_s"]
+    forced = json.loads(hpcdl("predict", "--nodes", "8,64", "--json", "--force")[1])
+    assert forced["predictions"][0]["rows"][4]["images_per_s"]["withheld"] > 3500
+
+
+def test_a_precision_that_was_not_reached_is_told(hpcdl, tmp_path):
+    run = write_run(tmp_path / "runs", precision="0.01%", max_steps=40)
+    record(run, 1)
+    code, out, _ = hpcdl("report", run.run_id)
+    assert code == 0
+    assert "was not reached: it is ±0.1 % after 40 steps" in " ".join(out.split())

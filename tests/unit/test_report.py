@@ -89,7 +89,11 @@ def compare(name: str, text: str) -> None:
 
 
 def settle(text: str, store: Path) -> str:
-    """Without what differs from one test run to the next."""
+    """Without what differs from one test run to the next, or from one processor to another."""
+    if text.startswith("{"):
+        text = json.dumps(
+            json.loads(text, parse_float=lambda number: float(f"{float(number):.9g}")), indent=2
+        )
     return text.replace(str(store), "/store")
 
 
@@ -147,7 +151,7 @@ def test_every_format_names_culprit_and_reason(form, tmp_path):
     text = " ".join(FORMATS[form](build(killed_run, tmp_path)).split()).replace("\\", "")
     assert "rank 2 (node3): killed by signal 9 (SIGKILL) at step 9" in text
     assert "7 steps are kept, marked partial" in text
-    assert "the launch stopped after 7 of 20 steps" in text
+    assert "the launch stopped after 7 of 40 steps" in text
     assert "ranks 1, 3" not in text.split("were ended")[0]
 
 
@@ -160,7 +164,11 @@ def test_a_withheld_number_is_not_published_with_its_reason(form, tmp_path):
 def test_the_same_numbers_in_all_formats(tmp_path):
     content = build(digits_run, tmp_path)
     [launch] = json.loads(as_json.render(content))["launches"]
-    assert launch["images_per_s"] == {"value": pytest.approx(4756.2), "unit": "images/s"}
+    rate = launch["images_per_s"]
+    assert (rate["value"], rate["unit"]) == (pytest.approx(4756.2), "images/s")
+    assert rate["low"] < 4756.2 < rate["high"]
+    assert launch["interval"]["value"] == pytest.approx(rate["high"] / rate["value"] - 1)
+    assert launch["effective_samples"]["value"] > 10
     assert launch["accuracy"]["value"] == 0.97532
     assert launch["phases"]["compute"]["value"] == pytest.approx(0.70)
     for text in (as_markdown.render(content), as_terminal.write(content)):
@@ -171,7 +179,7 @@ def test_the_same_numbers_in_all_formats(tmp_path):
 def test_json_never_has_a_number_where_one_is_missing(tmp_path):
     data = json.loads(as_json.render(build(killed_run, tmp_path)))
     [launch] = data["launches"]
-    reason = "the launch stopped after 7 of 20 steps"
+    reason = "the launch stopped after 7 of 40 steps"
     assert launch["images_per_s"] == {"missing": reason, "unit": "images/s"}
     assert launch["step_median_s"]["mark"] == "partial"
     assert data["badges"] == ["FAILED", "REHEARSAL"]
@@ -196,9 +204,63 @@ def test_json_of_every_run_has_the_same_keys(tmp_path):
 def test_asked_for_efficiency_of_a_rehearsal_is_marked(tmp_path):
     content = build(rehearsal_run, tmp_path, force=True)
     [scaling] = json.loads(as_json.render(content))["scaling"]
-    assert scaling["rows"][1]["efficiency"] == {"value": 0.7, "unit": "fraction", "mark": "rehearsal"}
+    efficiency = scaling["rows"][1]["efficiency"]
+    assert (efficiency["value"], efficiency["mark"]) == (pytest.approx(0.7), "rehearsal")
+    assert efficiency["low"] < 0.7 < efficiency["high"]
     assert "70.0 % (a)" in as_terminal.write(content, width=120)
     assert content.badges == ("partial", "REHEARSAL")
+
+
+def short_run(store):
+    """Too few steps for an interval, on one rank and on two."""
+    run = write_run(store, nodes=(1, 2), steps=20)
+    record(run, 1)
+    record(run, 2, Recording(images_per_s=1900.0))
+    return [run]
+
+
+def test_what_is_withheld_is_shown_struck_through_where_it_is_asked_for(tmp_path):
+    reason = "20 steps are too few for an interval: 30 are needed"
+    plain = build(short_run, tmp_path / "plain")
+    assert "~~" not in as_terminal.write(plain)
+    assert f"not published: {reason}" in " ".join(as_terminal.write(plain).split())
+    forced = build(short_run, tmp_path / "forced", force=True)
+    for text in (as_terminal.write(forced, width=120), as_markdown.render(forced)):
+        assert "~~1,000~~" in text
+        assert "~~1,900~~" in text
+        assert reason in text.replace("\\", "")
+    data = json.loads(as_json.render(forced))
+    rate = data["launches"][0]["images_per_s"]
+    assert rate == {"missing": reason, "unit": "images/s", "withheld": pytest.approx(1000.0)}
+    assert data["scaling"][0]["rows"][1]["efficiency"]["withheld"] == pytest.approx(0.95)
+    withheld = [check for check in data["checks"] if check["withholds"] == "yes"]
+    assert {(check["check"], check["outcome"]) for check in withheld} == {("steady state", "failed")}
+
+
+def test_no_steady_state_is_printed_with_its_picture(tmp_path):
+    """The second half of the steps takes half as long again."""
+    run = write_run(tmp_path, steps=60)
+    folder = record(run, 1)
+    path = folder.steps_path("node1")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines[32:]:
+        line["begin_s"] += 0.128 * (line["step"] - 32)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary = folder.summary()
+    stretch = summary.window.stretches[0]
+    longer = stretch.model_copy(update={"end_s": stretch.end_s + 0.128 * 30})
+    window = summary.window.model_copy(update={"stretches": (longer,)})
+    publish_record(folder.summary_path, summary.model_copy(update={"window": window}))
+    text = as_terminal.write(report.build([analyse_run(run)]), width=160)
+    assert "not published: no steady state: the step time changed by +50 % at step 30" in text
+    [picture] = [line for line in text.splitlines() if "60 step times" in line]
+    assert "▁" in picture
+    assert "█" in picture
+
+
+def test_what_holds_for_several_launches_is_said_once(tmp_path):
+    text = as_terminal.write(build(scaling_run, tmp_path), width=160)
+    assert "launches 1-8: could not look: no foreign load" in text
 
 
 def test_a_refused_submission(tmp_path):

@@ -1,0 +1,103 @@
+"""`hpcdl compare` and `hpcdl predict`: conclusions from runs that have ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpcdl.cli.look import JsonOption, StoreOption, analyse, open_store
+
+if TYPE_CHECKING:
+    from hpcdl.analysis.comparison import Comparison
+
+SLOWER = 1
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="The run to compare with.", metavar="A")],
+    second: Annotated[str, typer.Argument(help="The run that is judged.", metavar="B")],
+    *,
+    fail_slower: Annotated[
+        str | None,
+        typer.Option("--fail-slower", help="Exit with 1 if B is slower by more than this.", metavar="3%"),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Is B faster than A, slower, or is no difference seen? And what differs around them."""
+    from hpcdl.analysis.comparison import compare as compare_runs
+    from hpcdl.cli import screen
+    from hpcdl.report.comparing import describe_comparison
+
+    limit = None if fail_slower is None else _read_limit(fail_slower)
+    place = open_store(store)
+    comparison = compare_runs(analyse(place.find(first)), analyse(place.find(second)))
+    screen.show(describe_comparison(comparison), form, as_json=as_json)
+    if limit is not None:
+        _apply(comparison, limit)
+
+
+def _apply(comparison: Comparison, limit: float) -> None:
+    """A difference that is seen, and larger than allowed, fails; so does one that cannot be told."""
+    from hpcdl.errors import Failure
+    from hpcdl.records import Missing
+
+    untold = [one for one in comparison.differences if isinstance(one.change, Missing)]
+    if untold:
+        reason = untold[0].change
+        words = reason.missing if isinstance(reason, Missing) else ""
+        raise Failure(f"whether it is slower cannot be told: {words}.")
+    slower = [
+        one
+        for one in comparison.differences
+        if one.verdict == "slower" and not isinstance(one.change, Missing) and one.change.value < -limit
+    ]
+    if slower:
+        raise typer.Exit(SLOWER)
+
+
+def _read_limit(text: str) -> float:
+    from hpcdl.errors import Mistake
+    from hpcdl.spec import read_fraction
+
+    value = read_fraction(text)
+    try:
+        limit = float(value) if isinstance(value, str | float) else -1.0
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < 1:
+        raise Mistake(f"--fail-slower {text}: a part of the whole is needed.", do="Write --fail-slower 3%.")
+    return limit
+
+
+def predict(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Runs of a sweep; without any, the last one.")
+    ] = None,
+    *,
+    nodes: Annotated[str, typer.Option("--nodes", help="Sizes to look at.", metavar="N[,N…]")],
+    force: Annotated[bool, typer.Option("--force", help="Show what is withheld, marked as such.")] = False,
+    form: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the scaling curve on to other sizes, from what was measured."""
+    from hpcdl.analysis.prediction import predict as draw_on
+    from hpcdl.analysis.scaling import compare_sizes
+    from hpcdl.cli import screen
+    from hpcdl.cli.flags import read_counts
+    from hpcdl.errors import Mistake
+    from hpcdl.report.comparing import describe_predictions
+
+    wanted = read_counts(nodes, "--nodes")
+    place = open_store(store)
+    study = compare_sizes([analyse(place.find(run)) for run in runs or ["last"]], force=force)
+    if not study.tables:
+        raise Mistake(
+            "there is no sweep here to draw on: one question at two sizes at least.",
+            do="Measure one: hpcdl submit scaling --nodes 1,2,4.",
+        )
+    predictions = [draw_on(table, wanted) for table in study.tables]
+    screen.show(describe_predictions(predictions, force=force), form, as_json=as_json)
