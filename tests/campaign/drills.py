@@ -37,4 +37,27 @@ DRILLS: dict[str, Drill] = {
         attempt=on_this_machine.stay_healthy,
         missing=on_this_machine.missing,
     ),
+    "cluster-slow-link": Drill(
+        claim="One node of four may send 50 Mbit/s only: the probe's report names that node, and no other.",
+        timed="of the whole command",
+        trials=10,
+        attempt=on_cluster.throttle_one_link,
+        missing=on_cluster.missing,
+    ),
+    "cluster-straggler": Drill(
+        claim="One node of four has a CPU quota of 20 % of a core: the report of a training run names its rank, and "
+        "no other.",
+        timed="of the whole command",
+        trials=10,
+        attempt=on_cluster.starve_one_node,
+        missing=on_cluster.missing,
+    ),
+    "cluster-quiet": Drill(
+        claim="Nothing is planted: a probe and a training run, by turns, name no link, no node and no rank (what "
+        "fails here is a false alarm).",
+        timed="of the whole command",
+        trials=40,
+        attempt=on_cluster.leave_in_peace,
+        missing=on_cluster.missing,
+    ),
 }

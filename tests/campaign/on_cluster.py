@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tests.campaign.drill import Seen, Setting, Void, pick
 from tests.campaign.tree import Visitor, check_failure_report, check_records
-from tests.cluster import layout, slurm_cluster
+from tests.cluster import layout, quota, slurm_cluster
 from tests.cluster.commands import is_over, until
 
 if TYPE_CHECKING:
@@ -53,6 +54,76 @@ def kill_one_rank(setting: Setting) -> Seen:
     return Seen(variant, elapsed_s, f"rank {rank} on {node}")
 
 
+EVEN = ["--model", "lenet", "--batch", "128", "--threads", "1", "--steps", "40", "--warmup", "3"]
+
+
+def throttle_one_link(setting: Setting) -> Seen:
+    """Limit what one node can send; a probe names that node and no other."""
+    person = _arrive(setting)
+    node = setting.chance.choice(layout.NODES)
+    slurm_cluster.slow_link(node)
+    try:
+        facts, elapsed_s = _probe(person)
+    finally:
+        slurm_cluster.restore_link(node)
+    [links] = facts["links"]
+    assert links["suspects"] == node, f"{node} was slow, and {links['suspects']} is named: {links['rows']}"
+    return Seen("probe", elapsed_s, node)
+
+
+def starve_one_node(setting: Setting) -> Seen:
+    """Leave one node a fifth of a core; the report names its rank and no other."""
+    person = _arrive(setting)
+    node = setting.chance.choice(layout.NODES)
+    quota.slow_cpu(node)
+    try:
+        facts, elapsed_s = _train(person)
+    finally:
+        quota.restore_cpu(node)
+    named = [one["host"] for one in facts["stragglers"]]
+    assert named == [node], f"{node} was slow, and {named} are named"
+    return Seen("training", elapsed_s, node)
+
+
+def leave_in_peace(setting: Setting) -> Seen:
+    """Nothing is planted: nobody is named, neither by a probe nor by a training run, by turns."""
+    person = _arrive(setting)
+    variant = ("probe", "training")[setting.number % 2]
+    facts, elapsed_s = (_probe if variant == "probe" else _train)(person)
+    named = [one["host"] for one in facts["stragglers"]]
+    slow = [links["slow_links"] for links in facts["links"] if links["slow_links"]]
+    assert not named, f"stragglers are named: {facts['stragglers']}"
+    assert not slow, f"slow links are named: {slow}"
+    return Seen(variant, elapsed_s, "nobody")
+
+
+def _arrive(setting: Setting) -> Visitor:
+    slurm_cluster.up()
+    home = layout.SHARED / "campaign" / f"{setting.drill}-{setting.number}-{os.getpid()}"
+    home.mkdir(parents=True)
+    person = Visitor.visit(home, on_cluster=True, said=slurm_cluster.environment())
+    until(_nodes_are_free, "free nodes", timeout_s=QUEUE_S)
+    return person
+
+
+def _probe(person: Visitor) -> tuple[dict[str, Any], float]:
+    return _measure(person, "probe", "--nodes", "4", "--model", "lenet")
+
+
+def _train(person: Visitor) -> tuple[dict[str, Any], float]:
+    return _measure(person, "submit", "--nodes", "4", *EVEN, "--wait")
+
+
+def _measure(person: Visitor, *argv: str) -> tuple[dict[str, Any], float]:
+    """The report's facts, and how long the command took; what it left behind is removed where it came to its end."""
+    began_s = time.monotonic()
+    person.hpcdl(*argv)
+    elapsed_s = time.monotonic() - began_s
+    facts: dict[str, Any] = json.loads(person.hpcdl("report", "--json").stdout)
+    shutil.rmtree(person.home, ignore_errors=True)
+    return facts, elapsed_s
+
+
 def _kill_when_it_trains(run: RunFolder, setting: Setting) -> tuple[int, str, float]:
     chance = setting.chance
     [launch] = run.launches()
@@ -60,7 +131,7 @@ def _kill_when_it_trains(run: RunFolder, setting: Setting) -> tuple[int, str, fl
     def trains() -> bool:
         if is_over(run):
             _explain_early_end(run)
-        return len({step.rank for step in launch.steps()}) == 4
+        return len(set(launch.steps().rank.tolist())) == 4
 
     until(trains, "steps of all ranks", timeout_s=300)
     time.sleep(chance.uniform(0.0, 3.0))

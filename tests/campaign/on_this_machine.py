@@ -108,9 +108,7 @@ def _await_steps(person: Visitor, child: Popen[str]) -> LaunchFolder:
     def trains() -> bool:
         assert child.poll() is None, f"the run left with {child.returncode}: {child.communicate()[1]}"
         runs = person.store.runs()
-        return any(
-            len({step.rank for step in launch.steps()}) == 2 for run in runs for launch in run.launches()
-        )
+        return any(len(set(launch.steps().rank.tolist())) == 2 for run in runs for launch in run.launches())
 
     until(trains, "steps of both ranks", timeout_s=START_S)
     [launch] = person.store.find("last").launches()

@@ -174,7 +174,7 @@ class Run:
 
 
 def test_launches_have_the_shape_that_was_planned(shared_dir: Path) -> None:
-    run = Run(shared_dir, nodes=(1, 2, 4), tasks_per_node=2)
+    run = Run(shared_dir, nodes=(1, 2, 4), tasks_per_node=2, bracket=False, probe="never")
     job_id = run.submit()
     assert slurm.find_by_name(script.job_name(run.job)) == job_id
     state = await_end(job_id)
@@ -207,7 +207,7 @@ def test_a_script_that_is_piped_to_sbatch_brings_its_own_folder(shared_dir: Path
 
 
 def test_the_signal_before_the_walltime_lets_every_rank_close_its_record(shared_dir: Path) -> None:
-    run = Run(shared_dir, nodes=(2, 1))
+    run = Run(shared_dir, nodes=(2, 1), probe="never")
     job_id = run.submit(hold=True)
     await_file(run.run_dir / run.job.launches[0].name / "rank-1", job_id)
     subprocess.run(["scancel", "--batch", "--signal=USR2", str(job_id)], check=True)

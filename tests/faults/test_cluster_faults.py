@@ -33,7 +33,7 @@ def start_endless(person: Person, *flags: str) -> tuple[RunFolder, LaunchFolder]
     """A job that trains on four nodes until something happens to it."""
     run = person.submit(*ENDLESS, "--time", "20", *flags)
     [launch] = run.launches()
-    until(lambda: len({step.rank for step in launch.steps()}) == 4, "steps of all ranks", timeout_s=180)
+    until(lambda: len(set(launch.steps().rank.tolist())) == 4, "steps of all ranks", timeout_s=180)
     return run, launch
 
 
@@ -155,7 +155,7 @@ def test_a_pmi_that_mpi_does_not_speak(person: Person) -> None:
     done = person.hpcdl("submit", *flags, "--time", "5", "--wait", code=1)
     run = person.store.find("last")
     [launch] = run.launches()
-    assert launch.steps() == []
+    assert len(launch.steps()) == 0
     assert launch.summary() is None
     assert "while the ranks were to meet; MPI's own words are in `hpcdl logs`" in " ".join(
         done.stdout.split()

@@ -18,6 +18,8 @@ RECIPES = {
     "py-pip": None,
     "py-hatchling": None,
     "py-numpy": None,
+    "py-scipy": None,
+    "py-pillow": None,
     "py-scikit-learn": None,
     "py-torch": "2.10.0",
     "py-horovod": "0.28.1",
