@@ -18,6 +18,9 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 
 import compute
 import exchange
+import instruments
+import loading
+import records
 import startup
 
 from hpcdl.errors import Mistake, UnknownName
@@ -32,6 +35,9 @@ BENCHES: dict[str, tuple[Callable[[], list[Row]], str]] = {
     "startup": (startup.measure, "a minute or two"),
     "compute": (compute.measure, "about 10 minutes"),
     "exchange": (exchange.measure, "4 minutes where nobody else works"),
+    "instruments": (instruments.measure, "about 2 minutes"),
+    "records": (records.measure, "about 3 minutes, and 2 GB of disk"),
+    "loading": (loading.measure, "a minute"),
 }
 
 
