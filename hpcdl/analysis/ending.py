@@ -90,7 +90,9 @@ def judge(
     if not last:
         return _judge_without_exits(silent, began=began, job=job)
     culprit = find_culprit(last.values())
-    if culprit is not None and _looks_like_a_follower(culprit) and (_was_ended(job) or _was_asked(last)):
+    # Where Slurm takes a job away because a node is lost, its script asks the others to end: then the silence tells.
+    stopped = _was_ended(job) or (_was_asked(last) and not silent)
+    if culprit is not None and _looks_like_a_follower(culprit) and stopped:
         return Ending("stopped", _tell_stop(last, job), silent=silent)
     if culprit is not None and not (silent and _looks_like_a_follower(culprit) and _is_over(job)):
         state: State = "refused" if culprit.outcome == "refused" else "failed"

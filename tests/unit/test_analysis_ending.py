@@ -185,6 +185,15 @@ def test_a_rank_that_fails_because_the_script_asked_for_the_end_is_no_culprit():
     assert judge(2, [asked, own_error], summary=None, began=True).state == "failed"
 
 
+def test_a_lost_node_is_told_although_the_script_asked_the_others_to_end():
+    """Slurm takes the job away, and its script says so to the ranks that are left."""
+    asked = make_exit(0, outcome="stopped", exit_code=128 + signal.SIGUSR2, reason="ended by SIGUSR2")
+    exits = [asked, make_exit(1, **GLOO)]
+    ended = judge(3, exits, summary=None, began=True, job=JobState(over=True, words="NODE_FAIL"))
+    assert (ended.state, ended.silent) == ("lost", (2,))
+    assert "rank 2 left no exit record" in ended.story
+
+
 def test_a_stopped_rank_holds_up_the_others_also_where_they_wait():
     waiting = [make_exit(rank, **HUNG, phase="exchange", process_state="S") for rank in (0, 1, 3)]
     stopped = make_exit(2, **HUNG, phase="exchange", process_state="T")
