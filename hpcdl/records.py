@@ -154,10 +154,12 @@ class Conditions(Frozen):
     """What surrounded one rank while it was measured; what could not be read is missing, with the reason.
 
     `process_cpu_s` is the rank's own CPU time in `elapsed_s`. `cpu_limit_cores` is the tightest CPU quota of its
-    cgroups, `cpu_throttled_s` how long they held it back meanwhile. `thermal_throttles` counts the kernel's
-    events on the machine's cores. `foreign_cores` is the CPU time of processes that are not of this job, as
-    cores kept busy of `cores_of_host`, and `foreign` names the busiest; both stand in the first rank of a host
-    only. `throttle_reasons` are those that slow a GPU down, as NVML names them.
+    cgroups, `cpu_throttled_s` how long they held it back meanwhile, each of its threads on average.
+    `thermal_throttles` counts the kernel's events on the worst of its cores, `thermal_throttled_s` is for how long.
+    `foreign_cores` is the CPU time of processes that are not of this job, as cores kept busy of `cores_of_host`,
+    and `foreign` names the busiest; both stand in the first rank of a host only. `throttle_reasons` are those that
+    slow a GPU down, as NVML names them at either end of the window, and `gpu_throttled_s` is how long heat held it
+    back in between.
     `matrix_flops_per_s` is the device's own matrix product before and after the window, at the training's type.
     """
 
@@ -167,6 +169,7 @@ class Conditions(Frozen):
     cpu_limit_cores: Reading
     cpu_throttled_s: Reading
     thermal_throttles: Reading
+    thermal_throttled_s: Reading = Missing(missing="the kernel does not tell for how long")
     clock_mhz: Reading
     temperature_c: Reading
     load: Reading
@@ -174,6 +177,7 @@ class Conditions(Frozen):
     foreign_cores: Reading
     foreign: tuple[str, ...] = ()
     throttle_reasons: tuple[str, ...] | Missing = Missing(missing="no GPU is used")
+    gpu_throttled_s: Reading = Missing(missing="no GPU is used")
     matrix_flops_per_s: tuple[float, ...] = ()
 
 
@@ -209,7 +213,7 @@ class PairTable(Frozen):
     """Every pair of nodes, one rank of each; on a single node, every pair of its GPUs. `over` carried the messages."""
 
     over: Literal["mpi", "nccl", "gloo"]
-    pairs: tuple[Pair, ...]
+    pairs: Annotated[tuple[Pair, ...], Field(min_length=1)]
 
 
 class Probe(Frozen):

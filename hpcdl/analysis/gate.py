@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hpcdl.analysis.pace import Pace, tell_unsteady
 from hpcdl.analysis.readings import known
+from hpcdl.analysis.throttling import could_look, is_at_power_limit, tell_throttling
 from hpcdl.estimates.steady import NoSteadyState
 from hpcdl.records import Missing
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 Outcome = Literal["held", "failed", "could not look"]
 
-# A CPU quota that held a rank back longer than this part of the window has slowed it down.
-THROTTLED_SHARE = 0.02
 # Others' load below half a core is the operating system's own; on large machines, five cores of a hundred.
 FOREIGN_CORES, FOREIGN_SHARE = 0.5, 0.05
 
@@ -136,38 +135,16 @@ def _conditions(evidence: Evidence) -> Sequence[Conditions]:
 def _check_throttling(evidence: Evidence) -> Check:
     name = "no throttling"
     conditions = _conditions(evidence)
-    slowed = [told for one in conditions for told in _find_throttling(one)]
+    slowed = [(one.rank, told) for one in conditions for told in tell_throttling(one)]
     if slowed:
         rank, why = slowed[0]
         more = f", and {len(slowed) - 1} more" if len(slowed) > 1 else ""
         return Check(name, "failed", f"{_name_rank(evidence.environment, rank)} was throttled: {why}{more}")
-    if sum(_could_look(one) for one in conditions) < evidence.plan.world_size:
+    on_gpu = evidence.environment is not None and evidence.environment.device == "cuda"
+    if sum(could_look(one, on_gpu=on_gpu) for one in conditions) < evidence.plan.world_size:
         return Check(name, "could not look", "this machine does not tell on all ranks")
-    return Check(name, "held", "none was seen")
-
-
-def _could_look(one: Conditions) -> bool:
-    readings: tuple[object, ...] = (one.cpu_throttled_s, one.thermal_throttles, one.throttle_reasons)
-    return not all(isinstance(reading, Missing) for reading in readings)
-
-
-def _find_throttling(one: Conditions) -> Iterable[tuple[int, str]]:
-    if not isinstance(one.throttle_reasons, Missing) and one.throttle_reasons:
-        yield one.rank, f"its GPU says {', '.join(one.throttle_reasons)}"
-    if not isinstance(one.thermal_throttles, Missing) and one.thermal_throttles > 0:
-        yield one.rank, f"the kernel counted {one.thermal_throttles:.0f} thermal events"
-    if not isinstance(one.cpu_throttled_s, Missing) and one.elapsed_s > 0:
-        share = one.cpu_throttled_s / one.elapsed_s
-        if share > THROTTLED_SHARE:
-            yield (
-                one.rank,
-                f"its CPU quota{_name_limit(one)} held it back for {100 * share:.0f} % of the time",
-            )
-
-
-def _name_limit(one: Conditions) -> str:
-    limit = one.cpu_limit_cores
-    return "" if isinstance(limit, Missing) else f" of {limit:.2g} cores"
+    limited = sum(is_at_power_limit(one) for one in conditions)
+    return Check(name, "held", f"{limited} at their power limit" if limited else "none was seen")
 
 
 def _name_rank(environment: Environment | None, rank: int) -> str:
@@ -187,7 +164,19 @@ def _check_foreign_load(evidence: Evidence) -> Check:
         who = f" ({'; '.join(worst.foreign)})" if worst.foreign else ""
         found = f"others kept {cores:.2g} cores busy beside {host}{who}"
         return Check(name, "failed", found)
+    unseen = _find_unseen_hosts(evidence.environment, looked)
+    if unseen:
+        return Check(
+            name, "could not look", f"other processes could not be looked for on {', '.join(unseen)}"
+        )
     return Check(name, "held", f"at most {cores:.2g} cores")
+
+
+def _find_unseen_hosts(environment: Environment | None, looked: Sequence[Conditions]) -> list[str]:
+    """Hosts on which no rank looked; one rank of each does it for all."""
+    places = {host.rank: host.host for host in environment.hosts} if environment else {}
+    seen = {places.get(one.rank) for one in looked}
+    return sorted({host for host in places.values() if host not in seen})
 
 
 # What must be the same on all ranks; the preflight compares software, plan and data.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hpcdl.analysis.steps import MAD_TO_SIGMA
+from hpcdl.analysis.throttling import is_at_power_limit, tell_throttling
 from hpcdl.records import Missing
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def find_stragglers(
     found = sorted(_judge_ranks(own_s, step_s), key=lambda one: -one[2])
     places = {host.rank: host for host in hosts}
     around = {one.rank: one for one in conditions}
+    beside = {places[one.rank].host: one.foreign for one in conditions if one.foreign and one.rank in places}
     return tuple(
         Straggler(
             rank=rank,
@@ -103,7 +105,10 @@ def find_stragglers(
             cost=cost,
             slowest_share=share,
             habit=habit,
-            why=tuple(explain(around[rank], around.values())) if rank in around else (),
+            why=(
+                *(explain(around[rank], around.values()) if rank in around else ()),
+                *_name_foreign(beside.get(places[rank].host if rank in places else "", ())),
+            ),
         )
         for rank, slowness, cost, share, habit in found
     )
@@ -155,22 +160,38 @@ def _spread(others_s: NDArray[np.float64]) -> float:
     return max(deviation if len(others_s) > 4 else half_range, LEAST_SPREAD * middle)
 
 
+def _name_foreign(foreign: Sequence[str]) -> Iterable[str]:
+    """What ran on the rank's host that is not of its job; one rank of each host looks for all."""
+    if foreign:
+        yield f"beside it ran {'; '.join(foreign)}"
+
+
 def explain(one: Conditions, everybody: Iterable[Conditions]) -> Iterable[str]:
-    """What of a rank's surroundings may slow it down: throttling, others' load, a slower device."""
+    """What of a rank's surroundings may slow it down: limits, throttling, a slower device."""
     others = [other for other in everybody if other.rank != one.rank]
-    if not isinstance(one.cpu_throttled_s, Missing) and one.cpu_throttled_s > 0.01 * one.elapsed_s:
-        limit = "" if isinstance(one.cpu_limit_cores, Missing) else f" of {one.cpu_limit_cores:.2g} cores"
-        share = 100 * one.cpu_throttled_s / one.elapsed_s
-        yield f"a CPU quota{limit} held it back for {share:.0f} % of the time"
-    if not isinstance(one.throttle_reasons, Missing) and one.throttle_reasons:
-        yield f"its GPU throttles: {', '.join(one.throttle_reasons)}"
-    if not isinstance(one.thermal_throttles, Missing) and one.thermal_throttles > 0:
-        yield f"{one.thermal_throttles:.0f} thermal events of its processor"
-    if one.foreign:
-        yield f"beside it ran {'; '.join(one.foreign)}"
+    yield from tell_throttling(one)
+    if is_at_power_limit(one):
+        yield "its GPU is at its power limit"
+    yield from _compare_room(one, others)
     yield from _compare_speed(one, others)
     if not isinstance(one.temperature_c, Missing):
         yield f"{one.temperature_c:.0f} °C"
+
+
+def _compare_room(one: Conditions, others: Sequence[Conditions]) -> Iterable[str]:
+    """A tighter quota than the others', and more that wants to run than there are cores."""
+    limits = [other.cpu_limit_cores for other in others]
+    if not isinstance(one.cpu_limit_cores, Missing) and all(
+        isinstance(limit, Missing) or limit > one.cpu_limit_cores for limit in limits
+    ):
+        yield f"it may use {one.cpu_limit_cores:.2g} cores, and the others more"
+    loads = [other.load for other in others if not isinstance(other.load, Missing)]
+    if (
+        loads
+        and not isinstance(one.load, Missing)
+        and one.load > max(one.cores_of_host, 1.5 * np.median(loads))
+    ):
+        yield f"the load of its host is {one.load:.1f}, on {one.cores_of_host} cores"
 
 
 def _compare_speed(one: Conditions, others: Sequence[Conditions]) -> Iterable[str]:

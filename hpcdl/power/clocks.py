@@ -22,11 +22,15 @@ SLOWING = {
 
 @dataclass(frozen=True)
 class Clocks:
-    """One look at a GPU: MHz of its multiprocessors, degrees Celsius, the reasons that slow it down."""
+    """One look at a GPU: MHz of its multiprocessors, degrees Celsius, the reasons that slow it down now.
+
+    `throttled_s` counts the seconds for which heat has held it back since the driver was loaded.
+    """
 
     sm_clock_mhz: Reading
     temperature_c: Reading
     throttle_reasons: tuple[str, ...] | Missing
+    throttled_s: Reading
 
 
 def read_clocks(gpu_uuid: str) -> Clocks | Missing:
@@ -45,6 +49,7 @@ def read_clocks(gpu_uuid: str) -> Clocks | Missing:
             _ask(pynvml, lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
             _ask(pynvml, lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
             _name_reasons(_ask(pynvml, lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))),
+            _ask(pynvml, lambda: _count_heat_s(pynvml, handle)),
         )
     except pynvml.NVMLError as problem:
         return Missing(missing=f"NVML: {problem}")
@@ -61,6 +66,12 @@ def _ask(pynvml: Any, question: Callable[[], Any]) -> Reading:
         return float(question())
     except pynvml.NVMLError as problem:
         return Missing(missing=f"NVML: {problem}")
+
+
+def _count_heat_s(pynvml: Any, handle: Any) -> float:
+    """nvml.h, nvmlViolationTime_t: violationTime is in nanoseconds."""
+    found = pynvml.nvmlDeviceGetViolationStatus(handle, pynvml.NVML_PERF_POLICY_THERMAL)
+    return float(found.violationTime) / 1e9
 
 
 def _name_reasons(bits: Reading) -> tuple[str, ...] | Missing:

@@ -1,4 +1,8 @@
-"""Who else computes on this host: the CPU time of processes that are not of this job."""
+"""Who else computes on this host: the CPU time of processes that are not of this job.
+
+What the kernel counts beyond all processes that are seen belongs to some that have ended, or that are hidden from
+this user (hidepid, a container of their own): it is somebody's all the same.
+"""
 
 from __future__ import annotations
 
@@ -38,29 +42,56 @@ class Foreign:
     names: tuple[str, ...]
 
 
-def scan(proc: Path = PROC) -> dict[tuple[int, int], Process]:
-    """All processes that can be seen but kernel threads, by pid and start."""
-    found = (_read(path) for path in proc.iterdir() if path.name.isdigit())
-    return {(process.pid, process.start): process for process in found if process is not None}
+@dataclass(frozen=True)
+class Scan:
+    """All processes that can be seen, by pid and start, and what they and the kernel's own threads have used.
+
+    `busy_s` is the CPU time of all that ever ran on this host, as the kernel counts it.
+    """
+
+    processes: Mapping[tuple[int, int], Process]
+    kernel_s: float
+    busy_s: Reading
 
 
-def _read(path: Path) -> Process | None:
+def scan(proc: Path = PROC) -> Scan:
+    """One look at all processes."""
+    tick = os.sysconf("SC_CLK_TCK")
+    found = [one for path in proc.iterdir() if path.name.isdigit() and (one := _read(path, tick))]
+    return Scan(
+        processes={(one.pid, one.start): one for one, is_kernel in found if not is_kernel},
+        kernel_s=sum(one.cpu_s for one, is_kernel in found if is_kernel),
+        busy_s=_read_busy(proc, tick),
+    )
+
+
+def _read(path: Path, tick: int) -> tuple[Process, bool] | None:
+    """The process, and whether it is a thread of the kernel's."""
     try:
         text = (path / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None  # it has left meanwhile
     before, _, after = text.rpartition(")")
     fields = after.split()
-    if len(fields) < 20 or int(fields[6]) & KERNEL_THREAD:
+    if len(fields) < 20:
         return None
-    tick = os.sysconf("SC_CLK_TCK")
     cpu_s = (int(fields[11]) + int(fields[12])) / tick
-    return Process(int(path.name), before.partition("(")[2], int(fields[1]), int(fields[19]), cpu_s)
+    process = Process(int(path.name), before.partition("(")[2], int(fields[1]), int(fields[19]), cpu_s)
+    return process, bool(int(fields[6]) & KERNEL_THREAD)
+
+
+def _read_busy(proc: Path, tick: int) -> Reading:
+    """user, nice and system of all CPUs (man 5 proc); interrupts are nobody's."""
+    try:
+        first = (proc / "stat").read_text(encoding="ascii", errors="replace").partition("\n")[0].split()
+        return sum(int(field) for field in first[1:4]) / tick
+    except (OSError, ValueError):
+        return Missing(missing="/proc/stat cannot be read")
 
 
 def find_foreign(
-    before: Mapping[tuple[int, int], Process],
-    after: Mapping[tuple[int, int], Process],
+    before: Scan,
+    after: Scan,
     elapsed_s: float,
     *,
     proc: Path = PROC,
@@ -72,10 +103,11 @@ def find_foreign(
     belongs to the same Slurm job.
     """
     own_pid = own_pid or os.getpid()
-    if all(process.pid == own_pid for process in after.values()):
-        return Foreign(Missing(missing="/proc shows no other processes"), ())
-    busy = [(process, cores) for process, cores in _list_busy(before, after, elapsed_s)]
-    parents = {process.pid: process.parent for process in after.values()}
+    unseen = _measure_unseen(before, after, elapsed_s)
+    if isinstance(unseen, Missing):
+        return Foreign(unseen, ())
+    busy = list(_list_busy(before.processes, after.processes, elapsed_s))
+    parents = {process.pid: process.parent for process in after.processes.values()}
     line = list(_climb(own_pid, parents))
     roots = [pid for pid in line if _runs_hpcdl(_read_text(proc, pid, "cmdline"))]
     root = roots[-1] if roots else own_pid
@@ -87,9 +119,23 @@ def find_foreign(
         and root not in _climb(process.pid, parents)
         and not (job and _read_job(proc, process.pid) == job)
     ]
-    foreign.sort(key=lambda pair: -pair[1])
-    names = tuple(f"{one.name} (pid {one.pid}): {cores:.2g} cores" for one, cores in foreign[:NAMED])
-    return Foreign(sum(cores for _, cores in foreign), names)
+    named = [(f"{one.name} (pid {one.pid})", cores) for one, cores in foreign]
+    if unseen > NOTABLE_CORES:
+        named.append(("processes that have ended or are hidden", unseen))
+    named.sort(key=lambda pair: -pair[1])
+    names = tuple(f"{name}: {cores:.2g} cores" for name, cores in named[:NAMED])
+    return Foreign(unseen + sum(cores for _, cores in foreign), names)
+
+
+def _measure_unseen(before: Scan, after: Scan, elapsed_s: float) -> Reading:
+    """Cores kept busy by what neither scan has seen."""
+    if isinstance(before.busy_s, Missing) or isinstance(after.busy_s, Missing):
+        return before.busy_s if isinstance(before.busy_s, Missing) else after.busy_s
+    seen_s = after.kernel_s - before.kernel_s
+    for key, process in after.processes.items():
+        earlier = before.processes.get(key)
+        seen_s += process.cpu_s - (earlier.cpu_s if earlier else 0.0)
+    return max(0.0, after.busy_s - before.busy_s - seen_s) / max(elapsed_s, 1e-9)
 
 
 def _runs_hpcdl(cmdline: str) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CPU_SIDE, GPU_SIDE = 1536, 8192
 SECONDS = 0.3
 FEWEST = 3
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 class MatrixProbe:
@@ -23,10 +23,11 @@ class MatrixProbe:
     def __init__(self, device: torch.device, dtype: str) -> None:
         self._device = device
         self._side = GPU_SIDE if device.type == "cuda" else CPU_SIDE
-        generator = torch.Generator().manual_seed(1)
+        # Its own, so that what the training draws is the same with and without it.
+        generator = torch.Generator(device).manual_seed(1)
         shape = (self._side, self._side)
         self._a, self._b = (
-            torch.randn(shape, generator=generator).to(device, TYPES[dtype]) for _ in range(2)
+            torch.randn(shape, generator=generator, device=device).to(TYPES[dtype]) for _ in range(2)
         )
         self._product = torch.empty_like(self._a)
 

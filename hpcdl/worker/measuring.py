@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from hpcdl.worker.training import Trainer
 
 
+# Steps between the matrix product and the window: while it runs, input pipelines fill up, and caches and clocks are
+# not the training's.
+SETTLING_STEPS = 3
+
+
 @dataclass(frozen=True)
 class Measurement:
     """What a rank brings home: the window of all ranks, its own last loss and surroundings."""
@@ -38,10 +43,16 @@ def measure(trainer: Trainer, rank: Rank, batches: Iterator[Batch], steps: int) 
     Whether to go on is looked at between two stretches, so that looking costs the window nothing.
     """
     warmup = rank.plan.warmup
+    settling = min(SETTLING_STEPS, warmup)
+    watch = conditions.watch(rank.place, rank.device, rank.plan.dtype)
     for step in range(warmup):
+        if step == warmup - settling:
+            trainer.meet()
+            watch.prepare()
         trainer.step(step, batches, warmup=True)
     trainer.meet()
-    watch = conditions.watch(rank.place, rank.device, rank.plan.dtype)
+    if not settling:
+        watch.prepare()
     watch.begin()
     stretches, periods_s = [], np.empty(0)
     wanted = steps
@@ -65,7 +76,8 @@ def _measure_stretch(
         trainer.step(step, batches, warmup=False)
     end_s = trainer.meet()
     stretch = Stretch(first_step=first, steps=steps, begin_s=begin_s, end_s=end_s)
-    return stretch, np.diff([*trainer.begins_s, end_s])
+    # Where ranks do not exchange, waiting for the slowest at the end is no part of this one's last step.
+    return stretch, np.diff([*trainer.begins_s, end_s if trainer.exchanges else trainer.arrived_s])
 
 
 def _agree_on_more(rank: Rank, periods_s: NDArray[np.float64]) -> int:

@@ -111,8 +111,14 @@ class Trainer:
         self.clock = self._start_clock()
         self._parallel = rank.engine.attach(self.model) if rank.plan.exchange else self.model
         self.loss: float | None = None
-        # Of all steps so far, on this host's clock.
+        # On this host's clock: of all steps so far, and when this rank was last ready to meet the others.
         self.begins_s: list[float] = []
+        self.arrived_s = 0.0
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether the ranks wait for each other in every step."""
+        return self._rank.plan.exchange
 
     def _start_clock(self) -> Clock:
         parameters = list(self.model.parameters())
@@ -154,6 +160,7 @@ class Trainer:
         if self._rank.device.type == "cuda":
             torch.cuda.synchronize(self._rank.device)
         self._report(self.clock.finished(wait=True))
+        self.arrived_s = time.monotonic()
         self._rank.engine.barrier()
         return time.monotonic()
 

@@ -89,7 +89,7 @@ def test_a_node_without_its_cpu_is_the_straggler(person: Person) -> None:
     assert (straggler["rank"], straggler["host"]) == (2, "node3")
     assert "a CPU quota of 0.2 cores held it back" in straggler["why"]
     [launch] = facts["launches"]
-    assert "its CPU quota of 0.2 cores held it back" in launch["images_per_s"]["missing"]
+    assert "a CPU quota of 0.2 cores held it back" in launch["images_per_s"]["missing"]
 
 
 @pytest.mark.dali

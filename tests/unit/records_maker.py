@@ -272,6 +272,7 @@ def make_conditions(rank: int = 0, **changes: Any) -> Conditions:
         "cpu_limit_cores": Missing(missing="no CPU quota is set"),
         "cpu_throttled_s": 0.0,
         "thermal_throttles": 0.0,
+        "thermal_throttled_s": 0.0,
         "clock_mhz": 2600.0,
         "temperature_c": 50.0,
         "load": 8.0,

@@ -13,7 +13,7 @@ import torch
 
 from hpcdl.power.clocks import Clocks, read_clocks
 from hpcdl.records import Missing
-from hpcdl.worker import conditions
+from hpcdl.worker import conditions, processor
 from hpcdl.worker.cgroups import read_quota
 from hpcdl.worker.load import find_foreign, scan
 from hpcdl.worker.matrix import CPU_SIDE, MatrixProbe
@@ -125,6 +125,11 @@ def make_stat(proc, pid, name, parent, ticks, *, flags=0):
     (proc / str(pid) / "stat").write_text(f"{pid} ({name}) {' '.join(map(str, fields))}\n")
 
 
+def make_busy(proc, ticks):
+    """What all processes have used together; idle, and what interrupts took, do not count."""
+    (proc / "stat").write_text(f"cpu  {ticks} 0 0 9999 99 9 9 0 0 0\ncpu0 1 1 1 1\n")
+
+
 def test_whose_a_process_is(tmp_path):
     """Ours: the rank, all under the topmost hpcdl above it, and what carries the same job."""
     # A neighbour in the shell from which hpcdl was started is not ours.
@@ -144,10 +149,13 @@ def test_whose_a_process_is(tmp_path):
     for pid, job in ((21, "7"), (31, "7"), (30, "8")):
         (tmp_path / str(pid) / "environ").write_text(f"A=b\0SLURM_JOB_ID={job}\0")
     (tmp_path / "99").mkdir()  # it has left meanwhile
+    make_busy(tmp_path, 50)
     before = scan(tmp_path)
-    assert 32 not in {process.pid for process in before.values()}
-    for pid in (10, 11, 20, 21, 22, 30, 31):
-        make_stat(tmp_path, pid, (rows | others)[pid][0], (rows | others)[pid][1], 100)
+    assert 32 not in {process.pid for process in before.processes.values()}
+    for pid in (10, 11, 20, 21, 22, 30, 31, 32):
+        flags = 0x00200000 if pid == 32 else 0
+        make_stat(tmp_path, pid, (rows | others)[pid][0], (rows | others)[pid][1], 100, flags=flags)
+    make_busy(tmp_path, 50 + 8 * 100)
     found = find_foreign(before, scan(tmp_path), 2.0, proc=tmp_path, own_pid=21)
     tick = os.sysconf("SC_CLK_TCK")
     assert found.cores == pytest.approx(2 * 100 / tick / 2)
@@ -156,7 +164,20 @@ def test_whose_a_process_is(tmp_path):
     )
 
 
-def test_alone_in_proc_nothing_is_known(tmp_path):
+def test_what_has_ended_or_is_hidden_is_somebodys_all_the_same(tmp_path):
+    """A compiler's thousand short processes, or another user's on a machine that hides them."""
+    make_stat(tmp_path, 21, "python3", 1, 0)
+    make_busy(tmp_path, 0)
+    before = scan(tmp_path)
+    make_stat(tmp_path, 21, "python3", 1, 100)
+    make_busy(tmp_path, 500)
+    found = find_foreign(before, scan(tmp_path), 2.0, proc=tmp_path, own_pid=21)
+    cores = 400 / os.sysconf("SC_CLK_TCK") / 2
+    assert found.cores == pytest.approx(cores)
+    assert found.names == (f"processes that have ended or are hidden: {cores:.2g} cores",)
+
+
+def test_without_the_kernels_count_nothing_is_known(tmp_path):
     make_stat(tmp_path, 21, "python3", 1, 5)
     alone = scan(tmp_path)
     assert isinstance(find_foreign(alone, alone, 1.0, proc=tmp_path, own_pid=21).cores, Missing)
@@ -165,24 +186,29 @@ def test_alone_in_proc_nothing_is_known(tmp_path):
 # ---- Clocks, heat, arithmetic ----
 
 
-def test_thermal_events_are_summed_over_the_cores(tmp_path):
-    assert isinstance(conditions.count_thermal_events(tmp_path), Missing)
-    for cpu in (0, 1):
+def test_heat_is_that_of_the_worst_of_our_cores(tmp_path):
+    assert isinstance(processor.read_heat({0}, tmp_path).events, Missing)
+    for cpu, (count, time_ms) in enumerate([("3\n", "40\n"), ("5\n", "2500\n"), ("99\n", "99000\n")]):
         folder = tmp_path / f"devices/system/cpu/cpu{cpu}/thermal_throttle"
         folder.mkdir(parents=True)
-        (folder / "core_throttle_count").write_text("3\n")
-    assert conditions.count_thermal_events(tmp_path) == 6
+        (folder / "core_throttle_count").write_text(count)
+        (folder / "core_throttle_total_time_ms").write_text(time_ms)
+    assert processor.read_heat({0, 1}, tmp_path) == processor.Heat(5, 2.5)
+    (folder / "core_throttle_total_time_ms").unlink()
+    old_kernel = processor.read_heat({2}, tmp_path)
+    assert old_kernel.events == 99
+    assert isinstance(old_kernel.throttled_s, Missing)
 
 
 def test_the_clock_is_the_mean_over_our_cpus(tmp_path):
     info = tmp_path / "cpuinfo"
     info.write_text("".join(f"processor\t: {cpu}\ncpu MHz\t\t: {1000 + cpu}.5\n\n" for cpu in range(4)))
-    assert conditions.read_cpu_clock({1, 3}, sysfs=tmp_path, cpuinfo=info) == 1002.5
+    assert processor.read_clock({1, 3}, sysfs=tmp_path, cpuinfo=info) == 1002.5
     folder = tmp_path / "devices/system/cpu/cpu1/cpufreq"
     folder.mkdir(parents=True)
     (folder / "scaling_cur_freq").write_text("2600000\n")
-    assert conditions.read_cpu_clock({1}, sysfs=tmp_path, cpuinfo=info) == 2600
-    assert isinstance(conditions.read_cpu_clock({1}, sysfs=tmp_path / "no", cpuinfo=tmp_path / "no"), Missing)
+    assert processor.read_clock({1}, sysfs=tmp_path, cpuinfo=info) == 2600
+    assert isinstance(processor.read_clock({1}, sysfs=tmp_path / "no", cpuinfo=tmp_path / "no"), Missing)
 
 
 def test_the_hottest_zone_of_a_processor_counts(tmp_path):
@@ -193,8 +219,8 @@ def test_the_hottest_zone_of_a_processor_counts(tmp_path):
         zone.mkdir(parents=True)
         (zone / "type").write_text(kind)
         (zone / "temp").write_text(milli)
-    assert conditions.read_cpu_temperature(tmp_path) == 61.0
-    assert isinstance(conditions.read_cpu_temperature(tmp_path / "no"), Missing)
+    assert processor.read_temperature(tmp_path) == 61.0
+    assert isinstance(processor.read_temperature(tmp_path / "no"), Missing)
 
 
 def test_a_matrix_product_counts_its_operations():
@@ -208,6 +234,7 @@ def test_a_watch_sees_its_own_rank():
     watch = conditions.watch(Place(3, 4, 0, 0, "node1"), torch.device("cpu"), "fp32")
     with pytest.raises(RuntimeError, match="opened and closed"):
         watch.read()
+    watch.prepare()
     watch.begin()
     end = time.process_time() + 0.2
     while time.process_time() < end:
@@ -229,6 +256,33 @@ def test_only_the_first_rank_of_a_host_looks_at_all_others():
     assert watch.read().foreign_cores == Missing(missing="the first rank of the host looks for all")
 
 
+def test_an_instrument_that_fails_costs_its_own_number_only(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("CUDA out of memory")
+
+    watch = conditions.watch(Place(0, 1, 0, 0, "node1"), torch.device("cpu"), "fp32")
+    watch.prepare()
+    watch.begin()
+    monkeypatch.setattr(MatrixProbe, "measure", fail)
+    monkeypatch.setattr(os, "getloadavg", lambda: (_ for _ in ()).throw(OSError))
+    watch.end()
+    seen = watch.read()
+    assert seen.matrix_flops_per_s == ()
+    assert isinstance(seen.load, Missing)
+
+
+def test_throttling_is_that_of_one_thread():
+    """The kernel adds up what each thread was held back."""
+    assert conditions._share_among_threads(6.4, 16) == pytest.approx(0.4)
+    absent = Missing(missing="no CPU quota is set")
+    assert conditions._share_among_threads(absent, 16) == absent
+
+
+def test_an_unknown_clock_is_missing(tmp_path):
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\ncpu MHz\t\t: unknown\n")
+    assert isinstance(processor.read_clock({0}, sysfs=tmp_path, cpuinfo=tmp_path / "cpuinfo"), Missing)
+
+
 # ---- NVML ----
 
 
@@ -236,7 +290,7 @@ class NvmlError(Exception):
     pass
 
 
-def make_pynvml(*, reasons=0, clock=1980, lost=None, start=None):
+def make_pynvml(*, reasons=0, clock=1980, heat_ns=0, lost=None, start=None):
     """A stand-in for the driver's library; errors are raised where they are given."""
 
     def answer(value):
@@ -256,12 +310,14 @@ def make_pynvml(*, reasons=0, clock=1980, lost=None, start=None):
         NVMLError=NvmlError,
         NVML_CLOCK_SM=1,
         NVML_TEMPERATURE_GPU=0,
+        NVML_PERF_POLICY_THERMAL=1,
         nvmlInit=lambda: answer(start),
         nvmlShutdown=lambda: None,
         nvmlDeviceGetHandleByUUID=find,
         nvmlDeviceGetClockInfo=lambda handle, kind: answer(clock),
         nvmlDeviceGetTemperature=lambda handle, kind: 55,
         nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: answer(reasons),
+        nvmlDeviceGetViolationStatus=lambda handle, policy: SimpleNamespace(violationTime=answer(heat_ns)),
         handles=handles,
     )
 
@@ -273,13 +329,14 @@ def look_at(monkeypatch, library, uuid="8f1c"):
 
 def test_a_gpu_at_ease_is_not_throttled(monkeypatch):
     library = make_pynvml(reasons=0x1 | 0x2)  # idle, and clocks that somebody set
-    assert look_at(monkeypatch, library) == Clocks(1980.0, 55.0, ())
+    assert look_at(monkeypatch, library) == Clocks(1980.0, 55.0, (), 0.0)
     assert library.handles["uuid"] == "GPU-8f1c"
 
 
 def test_reasons_that_slow_a_gpu_down_are_named(monkeypatch):
-    found = look_at(monkeypatch, make_pynvml(reasons=0x40 | 0x80))
+    found = look_at(monkeypatch, make_pynvml(reasons=0x40 | 0x80, heat_ns=2_500_000_000))
     assert found.throttle_reasons == ("hardware thermal slowdown", "power brake")
+    assert found.throttled_s == 2.5
 
 
 def test_an_nvml_error_is_a_missing_reading_in_its_words(monkeypatch):

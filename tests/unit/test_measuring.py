@@ -10,7 +10,7 @@ from hpcdl.plan import FULL, VARIANTS, resolve_training
 from hpcdl.spec import Benchmark
 from hpcdl.worker.data import feed
 from hpcdl.worker.data.feed import RESIDENT_BATCHES
-from hpcdl.worker.measuring import count_more
+from hpcdl.worker.measuring import _measure_stretch, count_more
 from tests.data_requests import make_request
 from tests.unit.test_plan import ONE
 
@@ -40,6 +40,29 @@ def test_the_limit_of_steps_holds():
     asked = plan(steps=60, precision="1%", max_steps=100)
     assert count_more(asked, noise(60, sigma=0.5)) == 40
     assert count_more(asked, noise(100, sigma=0.5)) == 0
+
+
+class Lap:
+    """A trainer of one-second steps, whose slowest peer comes half a minute after it."""
+
+    def __init__(self, *, exchanges):
+        self.exchanges, self.begins_s, self.now_s, self.arrived_s = exchanges, [], 0.0, 0.0
+
+    def step(self, step, batches, *, warmup):
+        self.begins_s.append(self.now_s)
+        self.now_s += 1.0
+
+    def meet(self):
+        self.arrived_s = self.now_s
+        self.now_s += 30.0
+        return self.now_s
+
+
+def test_waiting_at_the_end_is_no_part_of_a_step_where_nobody_exchanges():
+    _, alone_s = _measure_stretch(Lap(exchanges=False), iter(()), 0, 4)
+    _, together_s = _measure_stretch(Lap(exchanges=True), iter(()), 0, 4)
+    assert alone_s.tolist() == [1, 1, 1, 1]
+    assert together_s.tolist() == [1, 1, 1, 31]
 
 
 class Numbers:

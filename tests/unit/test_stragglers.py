@@ -99,13 +99,26 @@ def test_a_rank_is_joined_with_what_surrounds_it():
         "cpu_throttled_s": 32.0,
         "matrix_flops_per_s": (2e11, 2.2e11),
         "clock_mhz": 800.0,
+        "load": 200.0,
     }
     conditions = [make_conditions(rank, **(slow if rank == 3 else {})) for rank in range(4)]
     [found] = find(own_s, conditions)
     told = "; ".join(found.why)
     assert "a CPU quota of 0.2 cores held it back for 80 % of the time" in told
+    assert "it may use 0.2 cores, and the others more" in told
+    assert "the load of its host is 200.0, on 64 cores" in told
     assert "its own matrix product runs at 21 % of the others'" in told
     assert "its clock is 800 MHz, the others' 2600 MHz" in told
+
+
+def test_what_others_run_on_its_host_is_told_of_any_of_its_ranks():
+    """One rank of a host looks for all of them."""
+    own_s = even()
+    own_s[3] *= 3
+    hosts = [host.model_copy(update={"host": "node1"}) for host in make_hosts(4)]
+    conditions = [make_conditions(0, foreign=("stress (pid 42): 5.5 cores",)), make_conditions(3)]
+    [found] = find_stragglers(make_steps(own_s), 4, hosts, conditions)
+    assert "beside it ran stress (pid 42): 5.5 cores" in found.why
 
 
 def test_what_is_as_everywhere_explains_nothing():
