@@ -21,6 +21,8 @@ SILENCES = {
     "train.steps": "train.epochs",
     "train.epochs": "train.steps",
     "train.data": "train.data_dir",
+    "train.engine": "launches.engines",
+    "launches.engines": "train.engine",
 }
 
 Values = dict[str, Any]  # dotted key -> value

@@ -20,7 +20,7 @@ Engine = Literal["auto", "horovod", "ddp", "single"]
 Transport = Literal["auto", "nccl", "mpi", "gloo"]
 Source = Literal["synthetic", "digits", "folder"]
 Device = Literal["auto", "cpu", "gpu"]
-Dtype = Literal["fp32", "bf16"]
+Dtype = Literal["fp32", "tf32", "bf16"]
 Layout = Literal["auto", "nchw", "nhwc"]
 Probing = Literal["auto", "also", "only", "never"]
 Base = Literal["node", "gpu"]
@@ -96,6 +96,8 @@ class Train(Frozen):
             )
         if self.max_steps and not self.precision:
             raise ValueError("max_steps is only read with a precision to be reached")
+        if self.dtype == "tf32" and self.device == "cpu":
+            raise ValueError("tf32 is a type of GPUs: ask for fp32 on a CPU")
         if self.data == "folder" and not self.data_dir:
             raise ValueError("data 'folder' needs data_dir")
         if self.data_dir and self.data != "folder":

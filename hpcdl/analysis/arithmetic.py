@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from hpcdl.analysis.launch import LaunchResult
 
 # Dense FLOP/s without sparsity, by a part of the name that torch gives a GPU; the first that fits counts. fp32 is that
-# of the ordinary units: torch's own matrix products do not take TF32 unless they are told to.
-# H100, H200 (SXM): NVIDIA's H100 architecture paper, 66.9 and 989.4; A100: its datasheet, 19.5 and 312; V100: 15.7;
-# P100: 10.6, an eighth of half the DGX-1's 170 TFLOP/s in half precision.
+# of the ordinary units.
+# H100, H200 (SXM): NVIDIA's H100 architecture paper, 66.9, 494.7 and 989.4; A100: its datasheet, 19.5, 156 and 312;
+# V100: 15.7; P100: 10.6, an eighth of half the DGX-1's 170 TFLOP/s in half precision.
 PEAKS: tuple[tuple[str, dict[str, float]], ...] = (
-    ("H200", {"fp32": 66.9e12, "bf16": 989.4e12}),
-    ("H100 80GB HBM3", {"fp32": 66.9e12, "bf16": 989.4e12}),
-    ("A100", {"fp32": 19.5e12, "bf16": 312e12}),
+    ("H200", {"fp32": 66.9e12, "tf32": 494.7e12, "bf16": 989.4e12}),
+    ("H100 80GB HBM3", {"fp32": 66.9e12, "tf32": 494.7e12, "bf16": 989.4e12}),
+    ("A100", {"fp32": 19.5e12, "tf32": 156e12, "bf16": 312e12}),
     ("V100-SXM2", {"fp32": 15.7e12}),
     ("P100-SXM2", {"fp32": 10.6e12}),
 )

@@ -66,7 +66,7 @@ TRAINING = (
     Flag("--transport", "train.transport", "What carries them: auto, nccl, mpi, gloo."),
     Flag("--data", "train.data", "synthetic, digits, or the folder of an image tree.", metavar="NAME|DIR"),
     Flag("--device", "train.device", "auto, cpu, gpu."),
-    Flag("--dtype", "train.dtype", "fp32, bf16."),
+    Flag("--dtype", "train.dtype", "fp32, tf32 (on GPUs), bf16."),
     Flag("--layout", "train.layout", "auto, nchw, nhwc."),
     Flag("--learning-rate", "train.learning_rate", "Base rate instead of the network's own.", float),
     Flag("--fusion-mb", "train.fusion_mb", "Fusion buffer (Horovod) or bucket (DDP).", int, metavar="MB"),

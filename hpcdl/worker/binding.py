@@ -9,7 +9,7 @@ import torch
 
 from hpcdl.errors import Refused
 from hpcdl.processors import arrange_by_core
-from hpcdl.worker.process import prepare_process
+from hpcdl.worker.process import allow_tf32, prepare_process
 
 if TYPE_CHECKING:
     from hpcdl.plan import Launch
@@ -23,10 +23,12 @@ def choose_device(launch: Launch, place: Place) -> torch.device:
     so the local rank chooses.
 
     Raises:
-        Refused: A GPU was planned and is not there.
+        Refused: A GPU was planned and is not there, or a type was asked for that only GPUs have.
     """
     wanted = launch.train.device
     if wanted == "cpu" or (wanted == "auto" and launch.gpus_per_node == 0):
+        if launch.train.dtype == "tf32":
+            raise Refused("tf32 is a type of GPUs, and no GPU was planned.", do="Train with --dtype fp32.")
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if place.local_rank >= count:
@@ -49,6 +51,7 @@ def prepare(launch: Launch, place: Place) -> None:
         if cores:
             os.sched_setaffinity(0, cores)
     prepare_process(launch.train.threads)
+    allow_tf32(launch.train.dtype == "tf32")
 
 
 def slice_cores(visible: list[int], launch: Launch, place: Place) -> list[int]:

@@ -25,6 +25,12 @@ def prepare_process(threads: int) -> None:
     torch.set_flush_denormal(True)
 
 
+def allow_tf32(allowed: bool) -> None:  # noqa: FBT001
+    """Whether GPUs may round fp32 operands to TF32; by itself torch lets convolutions and forbids products."""
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
 def keep_freed_memory() -> bool:
     """Let malloc reuse large blocks instead of returning them; False where the C library is not glibc."""
     try:

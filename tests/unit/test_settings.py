@@ -105,6 +105,21 @@ def test_the_later_voice_silences_its_rival(write, mine, rival):
     assert f"train.{rival}" not in sources
 
 
+def test_one_engine_silences_several_of_a_file(write):
+    path = write('[launches]\nengines = ["horovod", "ddp"]\n')
+    benchmark, _ = resolve_benchmark(
+        path, {"train.engine": ("ddp", "--engine")}, defaults={"train.engine": "horovod"}
+    )
+    assert (benchmark.train.engine, benchmark.launches.engines) == ("ddp", ())
+    several, _ = resolve_benchmark(path, {}, defaults={"train.engine": "horovod"})
+    assert several.launches.engines == ("horovod", "ddp")
+
+
+def test_tf32_is_for_gpus():
+    with pytest.raises(Mistake, match="tf32 is a type of GPUs"):
+        resolve_benchmark(None, {"train.dtype": ("tf32", "--dtype"), "train.device": ("cpu", "--device")})
+
+
 @pytest.mark.parametrize(("one", "other"), [("batch", "global_batch"), ("steps", "epochs")])
 def test_rivals_in_one_file_are_refused(write, one, other):
     path = write(f"[train]\n{one} = 8\n{other} = 8\n")
