@@ -340,6 +340,11 @@ def resolve_training(
             f"engine 'single' trains on one rank, and this launch has {ranks}.",
             do="Use --engine horovod or --engine ddp.",
         )
+    if chosen == "ddp" and train.transport == "mpi":
+        raise Mistake(
+            "DDP exchanges over NCCL or Gloo, and --transport mpi was asked for.",
+            do="Use --engine horovod, or leave the transport to the engine.",
+        )
     local, total = _batches(benchmark, ranks, gpu=size.gpus_per_node > 0)
     steps = train.steps or (None if train.epochs else _default_steps(train.model, size))
     resolved = {"batch", "global_batch", "steps", "max_steps", "threads", "engine", "validate_after"}

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 # What a launch costs before its first step (imports, rendezvous, pipelines), with room for a slow file system.
 STARTUP_S = 90
-# A probe bounds each size of message, and each round of pairs, in seconds; this is all of them together.
+# A probe bounds each size of message in seconds; this is all of them. The nodes then meet in pairs, N - 1 rounds of
+# them, twice over and what looks slow twice more: so much for each round, all told.
 PROBE_S = 60
+PROBE_ROUND_S = 4
 # Assumed rates where nothing was measured yet: deliberately low, since a job that is cut off measured nothing.
 ASSUMED_FLOPS_PER_CORE = 10e9
 ASSUMED_FLOPS_PER_GPU = 2e12
@@ -39,7 +41,7 @@ def estimate_walltime_s(
 
 def _launch_s(launch: Launch, images: int, seen_step_s: float | None) -> float:
     if launch.kind == "probe":
-        return PROBE_S
+        return PROBE_S + PROBE_ROUND_S * (launch.nodes - 1)
     return _count_steps(launch, images) * _step_s(launch, seen_step_s)
 
 

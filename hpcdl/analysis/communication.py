@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcdl.analysis.machines import find_disguise, gather_machines
+from hpcdl.analysis.telling import tell_restart
 from hpcdl.estimates.fits import LatencyBandwidth, fit_latency_bandwidth
 from hpcdl.estimates.intervals import Interval, TooFew
 from hpcdl.estimates.links import find_slow_links, find_suspects
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from hpcdl.analysis.launch import LaunchResult
     from hpcdl.records import Collective, Environment, Host, PairTable, Probe
+
+
+# The smallest and the largest of n hold the median in 1 - 2^(1 - n) of all cases.
+FEWEST_FOR_MEDIAN = 6
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Communication:
     messages: tuple[Message, ...]
     fit: LatencyBandwidth | Missing
     gradient_bytes: int
-    gradients_s: Interval
+    gradients_s: Interval | Missing
     links: tuple[Links, ...] | Missing
     rehearsal: str | None
 
@@ -73,6 +78,9 @@ def analyse_probe(launch: LaunchResult) -> Communication | Missing:
     probe, environment = launch.probe, launch.environment
     if launch.state != "completed" or probe is None or environment is None:
         return Missing(missing=launch.story or "the probe left no complete record")
+    unfit = _find_unfitness(launch, probe, environment)
+    if unfit:
+        return Missing(missing=unfit)
     messages = tuple(_measure_messages(probe))
     return Communication(
         launch=launch,
@@ -89,19 +97,39 @@ def analyse_probe(launch: LaunchResult) -> Communication | Missing:
     )
 
 
+def _find_unfitness(launch: LaunchResult, probe: Probe, environment: Environment) -> str:
+    """Why its numbers are not those of the launch that was planned; empty where they are."""
+    if launch.restarts:
+        return tell_restart(launch.restarts)
+    if not launch.world_size == probe.world_size == environment.world_size > 1:
+        return f"{launch.world_size} ranks were to probe, and {probe.world_size} did"
+    known = {host.rank for host in environment.hosts}
+    tables = () if isinstance(probe.links, Missing) else probe.links
+    strangers = {
+        rank for table in tables for pair in table.pairs for rank in (pair.a_rank, pair.b_rank)
+    } - known
+    return f"its links name rank {min(strangers)}, which is not of this launch" if strangers else ""
+
+
 def find_alone(probes: Sequence[Communication]) -> Callable[[LaunchResult], Interval | Missing]:
-    """For a training launch: seconds of its gradients' exchange by itself, by a probe of its engine and size."""
+    """For a training launch: seconds of its gradients' exchange by itself.
+
+    Args:
+        probes: Of the same run; one counts that exchanged the same buckets between ranks in the same places.
+    """
 
     def find(launch: LaunchResult) -> Interval | Missing:
+        asked = launch.plan.train
         for probe in probes:
-            alike = (probe.engine, probe.transport, probe.ranks) == (
-                launch.engine,
-                launch.transport,
-                launch.world_size,
-            )
-            if alike and probe.launch.plan.train.model == launch.plan.train.model:
+            train = probe.launch.plan.train
+            way = (probe.engine, probe.transport) == (launch.engine, launch.transport)
+            places = (probe.ranks, probe.nodes) == (launch.world_size, launch.plan.nodes)
+            buckets = (train.model, train.fusion_mb) == (asked.model, asked.fusion_mb)
+            if way and places and buckets:
                 return probe.gradients_s
-        return Missing(missing="no probe of this engine and size ran in the job (--probe also)")
+        return Missing(
+            missing="no probe of this engine, size and --fusion-mb ran in the job (--probe also runs one)"
+        )
 
     return find
 
@@ -111,10 +139,15 @@ def bus_factor(ranks: int) -> float:
     return 2 * (ranks - 1) / ranks
 
 
-def bound_median(seconds: Sequence[float]) -> Interval:
-    """The median with the order statistics that hold it in 95 of 100 cases, whatever the distribution."""
+def bound_median(seconds: Sequence[float]) -> Interval | Missing:
+    """The median with the order statistics that hold it in 95 of 100 cases, whatever the distribution.
+
+    Fewer than six hold it less often than that, even between the smallest and the largest.
+    """
     ordered = sorted(seconds)
     count = len(ordered)
+    if count < FEWEST_FOR_MEDIAN:
+        return Missing(missing=f"it took so long that it was repeated {count} times only: 6 bound a median")
     # Binomial with p = 1/2, as a normal: n/2 -+ 0.98 sqrt(n).
     reach = 0.98 * count**0.5
     low = max(0, int(np.floor(count / 2 - reach)) - 1)
@@ -132,6 +165,8 @@ def _measure_messages(probe: Probe) -> list[Message]:
     messages = []
     for one in probe.allreduce:
         time_s = bound_median(one.seconds)
+        if isinstance(time_s, Missing):
+            continue
         rate = one.size_bytes / time_s.value
         other = through_mpi.get(one.size_bytes)
         messages.append(
@@ -170,7 +205,9 @@ def _map_table(table: PairTable, hosts: Sequence[Host]) -> Links:
         a, b = places[pair.a_rank], places[pair.b_rank]
         latency[a, b] = latency[b, a] = pair.latency_s
         bandwidth[a, b] = bandwidth[b, a] = pair.bandwidth_bytes_per_s
-    slow = find_slow_links(bandwidth)
+    # The GPUs of one node are wired unlike each other by design: a slower link there is no fault.
+    one_node = len({host.host for host in hosts if host.rank in places}) == 1
+    slow = () if one_node else find_slow_links(bandwidth)
     return Links(
         over=table.over,
         places=_name_places(ranks, hosts),

@@ -73,9 +73,12 @@ def _measure(argv: list[str]) -> Loading:
     ):
         for line in child.stdout or ():
             try:
-                last = json.loads(line)
+                said = json.loads(line)
             except ValueError:
                 continue  # a library's own chatter
+            if not isinstance(said, dict):
+                continue
+            last = said
             if "pair" in last:
                 status.update(f"window {last['pair']} of {last['of']} of each")
         child.wait()

@@ -50,16 +50,22 @@ def probe(
         asked, place = resolve(None, said, store, site, {})
         send_to_slurm(asked, place, wait=True, dry_run=dry_run, as_json=as_json)
     else:
-        if _can_use_mpi():
-            # It alone measures from node to node, and shows what the engine costs above it.
+        if _suits_mpi(said):
+            # It shows what the engine costs above it.
             default(said, "train.transport", "mpi")
         asked, place = resolve(None, said, store, site, {})
         run_here(asked, place, dry_run=dry_run, as_json=as_json)
 
 
-def _can_use_mpi() -> bool:
+def _suits_mpi(said: Said) -> bool:
+    """Whether Horovod over MPI is what would train on this machine's processors; GPUs exchange over NCCL."""
     import importlib.util
     import shutil
 
+    from hpcdl.local import count_gpus
+
+    engine, device = said["train.engine"][0], said["train.device"][0]
+    if engine not in {None, "auto", "horovod"} or (count_gpus() and device != "cpu"):
+        return False
     here = (importlib.util.find_spec(name) is not None for name in ("horovod", "mpi4py"))
     return shutil.which("mpirun") is not None and all(here)

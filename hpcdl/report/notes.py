@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcdl.analysis.communication import analyse_probe
 from hpcdl.analysis.pace import Pace
+from hpcdl.analysis.repeats import find_scattered
+from hpcdl.estimates.precision import EFFECTIVE_SAMPLES, is_precise
 from hpcdl.estimates.steady import NoSteadyState
 from hpcdl.records import Missing
 from hpcdl.report.attributions import describe_straggler
 from hpcdl.report.content import Note
 from hpcdl.report.numbers import format_value, sparkline, thin
 from hpcdl.report.probes import describe_slow_links
+from hpcdl.report.wording import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +48,20 @@ def list_notes(
         yield from (Note("warning", run + finding) for finding in result.findings)
         yield from (Note("info", run + picture) for picture in _draw_unsteady(result))
         yield from (Note("warning", run + text) for text in _tell_imprecise(result))
+    for result in results:
+        run = f"{result.run_id}, " if len(results) > 1 else ""
+        yield from (Note("warning", run + text) for text in _tell_unfit_probes(result))
     yield from _note_links(probes)
     yield from (Note("warning", describe_straggler(launch, one)) for launch, one in stragglers)
+
+
+def _tell_unfit_probes(result: RunResult) -> Iterator[str]:
+    """Probes that completed and yet have no numbers; how others ended is told as their story."""
+    for launch in result.launches:
+        if launch.plan.kind == "probe" and launch.state == "completed":
+            found = analyse_probe(launch)
+            if isinstance(found, Missing):
+                yield f"launch {launch.plan.index}: this probe is not published: {found.missing}"
 
 
 def _note_links(probes: Sequence[Communication]) -> Iterator[Note]:
@@ -68,18 +84,29 @@ def _draw_unsteady(result: RunResult) -> Iterator[str]:
 
 
 def _tell_imprecise(result: RunResult) -> Iterator[str]:
-    """Where a precision was asked for and not reached."""
+    """Where repeats have no interval, and where a precision was asked for and not reached."""
+    for alike in find_scattered(result.trainings):
+        # The scaling table has no place to say why a size has no interval.
+        indices = join(str(launch.plan.index) for launch in alike)
+        yield (
+            f"launches {indices} scatter so widely that their mean has no upper bound, and so no interval. "
+            "Repeat more often, or find out why"
+        )
     for launch in result.trainings:
         asked, pace = launch.plan.train.precision, launch.pace
         if asked is None or not isinstance(pace, Pace):
             continue
         steps = len(pace.periods_s)
         wanted = f"launch {launch.plan.index}: a precision of {format_value(asked, 'half-width')}"
-        if isinstance(pace.rate, Missing):
+        if isinstance(pace.steady, NoSteadyState):
             yield f"{wanted} was not reached in {steps} steps: there is no interval"
-        elif pace.rate.half_width > asked:
-            seen = format_value(pace.rate.half_width, "half-width")
-            yield f"{wanted} was not reached: it is {seen} after {steps} steps. Try a larger --max-steps"
+        elif not is_precise(pace.steady, asked):
+            mean = pace.steady.mean
+            seen = f"it is {format_value(mean.half_width, 'half-width')} after {steps} steps"
+            # Narrow enough by chance is not reached: then the width alone would not say what is lacking.
+            if mean.effective < EFFECTIVE_SAMPLES:
+                seen += f", as good as {int(mean.effective)} independent ones where {EFFECTIVE_SAMPLES} are needed"
+            yield f"{wanted} was not reached: {seen}. Try a larger --max-steps"
 
 
 def _note_endings(result: RunResult, run: str) -> Iterator[Note]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.records import Missing
 from hpcdl.report.content import Cell, Column, Fact, Quantity, Table
-from hpcdl.report.numbers import format_value
+from hpcdl.report.numbers import format_quantity, format_value
 from hpcdl.report.wording import TRANSPORTS, join, name_engine, name_size
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def _worst(probe: Communication) -> float | Missing:
 
 
 def _caption(probe: Communication) -> Iterator[str]:
-    alone_s = format_value(probe.gradients_s.value, "s")
     size = format_value(probe.gradient_bytes, "bytes")
-    yield f"all gradients at once ({size}), with nothing to compute meanwhile: {alone_s}"
+    alone = format_quantity(_make_time(probe.gradients_s))
+    yield f"all gradients at once ({size}), with nothing to compute meanwhile: {alone}"
     fit = probe.fit
     if not isinstance(fit, Missing) and math.isfinite(fit.bandwidth_bytes_per_s):
         yield (

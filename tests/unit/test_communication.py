@@ -7,6 +7,7 @@ from itertools import zip_longest
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,11 +24,13 @@ from hpcdl.durable import publish_record
 from hpcdl.estimates.links import find_slow_links, find_suspects
 from hpcdl.records import Collective, Missing, Pair, PairTable, Probe
 from hpcdl.report import as_json, as_markdown, as_terminal
+from hpcdl.worker.models import build
 from hpcdl.worker.probe.allreduce import bucket_sizes, message_sizes
 from hpcdl.worker.probe.pairs import choose_players
 from hpcdl.worker.probe.tournament import arrange_rounds
 from tests.unit.records_maker import KILLED, Recording, make_host, record, write_run
 
+SECOND = "20261122-151200-k3f9"
 LATENCY_S, BANDWIDTH = 1e-4, 1e9
 
 
@@ -59,9 +62,9 @@ def make_probe(ranks, *, slow=(), links=("mpi",)):
     )
 
 
-def probe_run(store, probe, *, nodes=4, how=None):
+def probe_run(store, probe, *, nodes=4, how=None, **shape):
     """A run of one probe launch; its rates are as asked for."""
-    run = write_run(store, nodes=(nodes,), launches={"probe": "only"})
+    run = write_run(store, nodes=(nodes,), launches={"probe": "only"}, **shape)
     folder = record(run, 1, how or Recording(summarised=False, steps=0))
     if probe is not None:
         publish_record(folder.probe_path, probe)
@@ -92,7 +95,9 @@ def test_the_median_has_a_distribution_free_interval():
     assert interval.value == 50.5
     # Binomial(100, 1/2): order statistics 40 and 61.
     assert (interval.low, interval.high) == (40.0, 61.0)
-    assert bound_median([2.0]).half_width == 0
+    # Between the smallest and the largest of six: 1 - 2^-5 of all cases; of five, fewer than 95 %.
+    assert (bound_median([6, 1, 5, 2, 4, 3]).low, bound_median([6, 1, 5, 2, 4, 3]).high) == (1, 6)
+    assert "5 times only" in bound_median([1.0] * 5).missing
 
 
 def test_a_probe_that_did_not_complete_has_no_numbers(tmp_path):
@@ -100,6 +105,30 @@ def test_a_probe_that_did_not_complete_has_no_numbers(tmp_path):
     result = probe_run(tmp_path, None, how=how)
     assert result.state == "failed"
     assert "rank 2" in analyse_probe(result.launches[0]).missing
+
+
+UNFIT = {
+    "another world": (make_probe(3), "4 ranks were to probe, and 3 did"),
+    "a stranger": (make_probe(5).model_copy(update={"world_size": 4}), "name rank 4, which is not of this"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_probe_of_something_else_has_no_numbers(tmp_path, name):
+    probe, words = UNFIT[name]
+    result = probe_run(tmp_path, probe)
+    assert words in analyse_probe(result.launches[0]).missing
+    told = as_json.as_dict(report.build([result]))
+    assert told["probes"] == []
+    assert any("not published" in note["text"] and words in note["text"] for note in told["notes"])
+
+
+def test_gpus_of_one_node_are_wired_unlike_each_other_by_design(tmp_path):
+    """On a DGX-1 half of the pairs have no NVLink between them: no fault, and nobody is named."""
+    slow = [{0, 1}, {0, 2}, {0, 3}]
+    result = probe_run(tmp_path, make_probe(4, slow=slow, links=("nccl",)), nodes=1, tasks_per_node=4)
+    [links] = analyse_probe(result.launches[0]).links
+    assert (links.slow, links.suspects) == ((), ())
 
 
 def test_a_completed_probe_says_so_by_its_record(tmp_path):
@@ -174,10 +203,22 @@ def test_buckets_hold_all_gradients_the_last_layers_first(engine, name):
     network = networks.find(name)
     sizes = bucket_sizes(network, engine, 64)
     assert sum(sizes) == network.gradient_bytes()
-    last = [row.parameters * 4 for row in network.rows if row.parameters][-1]
-    assert sizes[0] >= last
     if engine == "ddp":
         assert len(sizes) < len(bucket_sizes(network, "horovod", 64))
+    else:
+        # The biases of the last layer, one for each class, and then its weights.
+        assert sizes[0] == 4 * network.classes
+        assert sum(sizes[:2]) == [row.parameters * 4 for row in network.rows if row.parameters][-1]
+
+
+@pytest.mark.parametrize("limit_mb", [1, 25, 64])
+def test_buckets_are_those_of_ddp(limit_mb):
+    """As torch itself shares out the parameters of the same network."""
+    network = networks.find("alexnet")
+    parameters = list(build(network, seed=1).parameters())[::-1]
+    indices, _ = dist._compute_bucket_assignment_by_size(parameters, [limit_mb << 20])
+    expected = [sum(parameters[index].numel() * 4 for index in bucket) for bucket in indices]
+    assert bucket_sizes(network, "ddp", limit_mb) == expected
 
 
 # ---- Expected against measured ----
@@ -212,6 +253,41 @@ def test_the_expected_step_hides_what_it_can(tmp_path):
     assert explain_difference(four, expected) != ""
     assert expect(four, probe, 8, 32).missing.startswith("the base has more than one rank")
     assert find_alone([probe])(four).value == pytest.approx(took(243_860_896))
+
+
+def run_alike(store, **changes):
+    """The training launch and the probe of a run of four ranks on so many nodes."""
+    shape = {"nodes": (4,), "batch": 32, "launches": {"probe": "also"}} | changes
+    run = write_run(store, **shape)
+    publish_record(record(run, 1, Recording(summarised=False, steps=0)).probe_path, make_probe(4))
+    record(run, 2, Recording(images_per_s=4 * 32.0))
+    result = analyse_run(run)
+    return result.trainings[0], analyse_probe(result.launches[0])
+
+
+@pytest.mark.parametrize(
+    "other", [{"nodes": (2,), "tasks_per_node": 2}, {"fusion_mb": 1}, {"model": "lenet"}]
+)
+def test_a_probe_in_other_places_or_of_other_buckets_says_nothing_of_an_exchange(tmp_path, other):
+    training, own = run_alike(tmp_path / "a")
+    _, foreign = run_alike(tmp_path / "b", **other)
+    assert find_alone([foreign, own])(training) == own.gradients_s
+    assert find_alone([foreign])(training).missing.startswith("no probe of this engine, size and --fusion-mb")
+
+
+def test_the_probe_of_another_job_says_nothing_of_this_one(tmp_path):
+    """Neither of its overlap nor of what its sizes should take, though engine, size and buckets are the same."""
+    shape = {"data": "digits", "model": "lenet", "batch": 64}
+    train = write_run(tmp_path, nodes=(1, 4), launches={"attribution": True}, **shape)
+    for launch in train.job().launches:
+        record(train, launch.index, Recording())
+    lone = write_run(tmp_path, run_id=SECOND, nodes=(4,), launches={"probe": "only"}, **shape)
+    publish_record(record(lone, 1, Recording(summarised=False, steps=0)).probe_path, make_probe(4))
+    content = report.build([analyse_run(train), analyse_run(lone)])
+    data = json.loads(as_json.render(content))
+    assert data["probes"], "it is shown all the same"
+    assert "no probe of this engine" in data["attribution"][1]["overlap"]["missing"]
+    assert data["scaling"][0]["rows"][1]["expected_step_s"] is None
 
 
 # ---- Reports ----

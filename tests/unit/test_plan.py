@@ -343,6 +343,22 @@ def test_an_estimate_is_never_under_five_minutes():
     assert estimate_walltime_s(on_cluster(ask(model="lenet", steps=1)), seen_step_s=1e-4) == 300
 
 
+def test_a_probe_of_many_nodes_takes_longer():
+    """All pairs meet, in as many rounds as there are other nodes."""
+    few, many = (
+        estimate_walltime_s(on_cluster(ask({"nodes": [nodes], "probe": "only"})), seen_step_s=None)
+        for nodes in (2, 512)
+    )
+    assert few == 300
+    assert many > 511 * 2
+
+
+def test_ddp_does_not_exchange_over_mpi():
+    asked = ask({"nodes": [2], "engines": ["horovod", "ddp"]}, transport="mpi")
+    with pytest.raises(Mistake, match="DDP exchanges over NCCL or Gloo"):
+        on_cluster(asked)
+
+
 def test_an_unmeasured_network_is_estimated_from_its_arithmetic():
     slow = estimate_walltime_s(on_cluster(ask(model="overfeat", steps=100)), seen_step_s=None)
     fast = estimate_walltime_s(on_cluster(ask(model="alexnet", steps=100)), seen_step_s=None)

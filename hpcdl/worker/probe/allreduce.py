@@ -31,11 +31,13 @@ class Assembly(Protocol):
 
 NUMBER_BYTES = 4  # fp32
 GROWTH = 4
-# Each size is bounded in time. Five repetitions still show how much they scatter; of what takes long, two.
+# Each size is bounded in time, but for six repetitions, which bound their median.
 SECONDS = 0.5
-FEWEST, FEWEST_LONG, MOST = 5, 2, 200
-# Where one message takes longer than this, larger ones are left out.
-TOO_LONG_S = 10.0
+FEWEST, MOST = 6, 200
+# Where one message would take longer than this, it and larger ones are left out. All gradients are not: there two
+# repetitions say how long it takes, and no more.
+TOO_LONG_S = 2.5
+FEWEST_LONG = 2
 WARMUP = 2
 MIB = 1 << 20
 
@@ -56,7 +58,7 @@ def measure_sizes(
     for size in sizes:
         tensor = torch.ones(size // NUMBER_BYTES, device=rank.device)
         found.append(_measure(rank, assembly, exchange, [tensor], size))
-        too_long = rank.leads and min(found[-1].seconds) > TOO_LONG_S
+        too_long = rank.leads and GROWTH * min(found[-1].seconds) > TOO_LONG_S
         if assembly.sum([float(too_long)])[0]:
             break
     return tuple(found)
@@ -74,18 +76,27 @@ def bucket_sizes(network: Network, engine: str, fusion_mb: int) -> list[int]:
 
     Horovod is handed each gradient and puts them together itself; DDP hands over buckets of so many MiB.
     """
-    gradients = [row.parameters * NUMBER_BYTES for row in reversed(network.rows) if row.parameters]
+    gradients = list(_list_gradients(network))
     return gradients if engine == "horovod" else list(_fill(gradients, fusion_mb * MIB))
 
 
+def _list_gradients(network: Network) -> Iterator[int]:
+    """Bytes of each: of a layer, those of its biases and then those of its weights."""
+    for row in reversed(network.rows):
+        if row.parameters:
+            biases = row.output_shape[0]
+            yield biases * NUMBER_BYTES
+            yield (row.parameters - biases) * NUMBER_BYTES
+
+
 def _fill(gradients: Sequence[int], limit: int) -> Iterator[int]:
-    """Neighbours together until a bucket is full; a gradient larger than a bucket has one for itself."""
+    """As DDP does it: the gradient with which a bucket reaches its limit is the last one in it."""
     bucket = 0
     for size in gradients:
-        if bucket and bucket + size > limit:
+        bucket += size
+        if bucket >= limit:
             yield bucket
             bucket = 0
-        bucket += size
     if bucket:
         yield bucket
 
@@ -94,6 +105,7 @@ def _measure(
     rank: Rank, assembly: Assembly, exchange: Exchange, tensors: Sequence[torch.Tensor], size: int
 ) -> Collective:
     for _ in range(WARMUP):
+        rank.beacon.show(next(_TURNS), "probe")
         took_s = _time(rank, exchange, tensors)
     count = _agree_on_count(rank, assembly, took_s)
     assembly.barrier()
@@ -113,7 +125,7 @@ _TURNS = itertools.count()
 
 def _agree_on_count(rank: Rank, assembly: Assembly, took_s: float) -> int:
     """How often: as rank 0 says, so that all ranks do the same."""
-    fewest = FEWEST if took_s < SECONDS else FEWEST_LONG
+    fewest = FEWEST if took_s < TOO_LONG_S else FEWEST_LONG
     wanted = min(max(fewest, int(SECONDS / max(took_s, 1e-9))), MOST)
     return int(assembly.sum([float(wanted) if rank.leads else 0.0])[0])
 

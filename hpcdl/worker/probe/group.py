@@ -39,21 +39,27 @@ class Group:
         return torch.zeros(size_bytes, dtype=torch.uint8, device=self._device)
 
     def send(self, message: torch.Tensor, other: int) -> None:
-        dist.send(message, other, group=self._group)
+        self._pass(dist.isend, message, other)
 
     def receive(self, message: torch.Tensor, other: int) -> None:
-        dist.recv(message, other, group=self._group)
+        self._pass(dist.irecv, message, other)
         if self._device.type == "cuda":
             # NCCL only puts it into the stream.
             torch.cuda.synchronize(self._device)
 
     def tell(self, number: int, other: int) -> None:
-        dist.send(torch.tensor([number], device=self._device), other, group=self._group)
+        self._pass(dist.isend, torch.tensor([number], device=self._device), other)
 
     def hear(self, other: int) -> int:
         number = torch.zeros(1, dtype=torch.int64, device=self._device)
-        dist.recv(number, other, group=self._group)
+        self._pass(dist.irecv, number, other)
         return int(number.item())
+
+    def _pass(self, way: Any, message: torch.Tensor, other: int) -> None:
+        # As a batch of one: by themselves, send and recv make NCCL a communicator for each pair, with buffers of its
+        # own. A batch takes the group's, which the sums before have made.
+        for work in dist.batch_isend_irecv([dist.P2POp(way, message, other, group=self._group)]):
+            work.wait()
 
     def leave(self) -> None:
         dist.destroy_process_group()
