@@ -2,26 +2,32 @@
 
 With T the mean step of a variant: exposed communication = T(full) - T(no exchange), input wait = T(full) -
 T(resident), compute = T(synthetic), which exchanges nothing and reads nothing. What the three leave over of
-T(full) is 'other': contention between input, exchange and arithmetic, positive where they hinder each other.
+T(full) is 'other' = T(no exchange) + T(resident) - T(full) - T(synthetic): what input and exchange do to each other.
+
+It is positive where they pass at the same time: of T(full) = C + max(I, E), taking away one gains only what reaches
+beyond the other, and min(I, E) is left over. It is negative where they hinder each other: what that costs goes away
+with either of them, so T(full) = C + I + E + K holds K in both shares, and -K is left over.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from hpcdl.analysis.question import read_batch, read_means
-from hpcdl.analysis.repeats import combine_times
+from hpcdl.analysis.repeats import combine_times, why_absent
 from hpcdl.estimates.intervals import Interval, difference, ratio, scale, total
 from hpcdl.records import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hpcdl.analysis.launch import LaunchResult
 
 Key = Literal["compute", "exchange", "input", "other"]
+# Seconds, and the same as a fraction of the mean step.
+Part: TypeAlias = "tuple[Interval | Missing, Interval | Missing]"
 TITLES: dict[Key, str] = {
     "compute": "compute",
     "exchange": "exposed communication",
@@ -35,8 +41,10 @@ LOOSENED_BY: dict[Key, str] = {
     "compute": "a faster device, or fewer bits (--dtype bf16 on a GPU), would shorten the step",
     "exchange": "a faster network, more images per rank, or other buckets (--fusion-mb) would loosen it",
     "input": "more cores for decoding, faster storage, or smaller files would loosen it",
-    "other": "input, exchange and arithmetic hinder each other: more cores per rank would loosen it",
+    "other": "input and exchange hinder each other, and more cores per rank would loosen it",
 }
+# What a loss is called; of 'other', only contention is one.
+LOSSES = TITLES | {"other": "contention"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def _take_apart(
         step_s=times["full"],
         shares=shares,
         overlap=_measure_overlap(by_key["exchange"].time_s, alone_s(first), alone=first.world_size == 1),
-        verdict=judge(shares),
+        verdict=judge(shares, alone=first.world_size == 1),
     )
 
 
@@ -112,9 +120,7 @@ def _mean_step(launches: Sequence[LaunchResult]) -> Interval | Missing:
     work = launches[0].plan.train.global_batch
     time_s = combine_times([launch.interval for launch in launches], work)
     if time_s is None:
-        rate = launches[0].images_per_s
-        reason = rate.missing if isinstance(rate, Missing) else "there is no interval"
-        return Missing(missing=f"variant '{launches[0].plan.variant}': {reason}")
+        return Missing(missing=f"variant '{launches[0].plan.variant}': {why_absent(launches).missing}")
     return time_s
 
 
@@ -129,14 +135,24 @@ def _share_out(times: Mapping[str, Interval | Missing], *, alone: bool, random: 
     resident = full if random else times.get("resident", absent)
     # With random numbers all along, no exchange leaves nothing but arithmetic.
     bare = no_exchange if random else times.get("synthetic", absent)
-    parts: dict[Key, Interval | Missing] = {
-        "compute": bare,
-        "exchange": ZERO if alone else _combine(difference, full, no_exchange),
-        "input": ZERO if random else _combine(difference, full, resident),
-        # (no exchange + resident) - (full + synthetic); nothing where one of the effects is not there at all.
+    parts: dict[Key, Part] = {
+        "compute": (bare, _combine(ratio, bare, full)),
+        "exchange": (ZERO, ZERO) if alone else _gain(full, no_exchange),
+        "input": (ZERO, ZERO) if random else _gain(full, resident),
+        # Nothing where one of the effects is not there at all.
         "other": _leave_over(full, no_exchange, resident, bare, alone=alone, random=random),
     }
-    return tuple(Share(key, time_s, _as_fraction(time_s, full)) for key, time_s in parts.items())
+    return tuple(Share(key, time_s, fraction) for key, (time_s, fraction) in parts.items())
+
+
+def _gain(full: Interval | Missing, variant: Interval | Missing) -> Part:
+    """What the step is shorter by without it. The fraction is 1 - variant / full: full too is uncertain, but once."""
+    fraction = _combine(lambda part, whole: _take_from(1, ratio(part, whole)), variant, full)
+    return _combine(difference, full, variant), fraction
+
+
+def _take_from(whole: float, part: Interval) -> Interval:
+    return replace(part, value=whole - part.value, low=whole - part.high, high=whole - part.low)
 
 
 def _leave_over(
@@ -147,27 +163,35 @@ def _leave_over(
     *,
     alone: bool,
     random: bool,
-) -> Interval | Missing:
+) -> Part:
+    """(no exchange + resident - synthetic) - full."""
     if random:
-        return ZERO
+        return ZERO, ZERO
     if alone:
-        return _combine(difference, resident, bare)
-    left = _combine(lambda a, b: total([a, b]), no_exchange, resident)
-    right = _combine(lambda a, b: total([a, b]), full, bare)
-    return _combine(difference, left, right)
+        time_s = _combine(difference, resident, bare)
+        # Full is in it no more but as the measure, whose uncertainty does not count beside that of a difference.
+        return time_s, _combine(lambda part, whole: scale(part, 1 / whole.value), time_s, full)
+    both = _combine(lambda one, other: total([one, other]), no_exchange, resident)
+    without = _combine(difference, both, bare)
+    return _combine(difference, without, full), _combine(_exceed, without, full)
+
+
+def _exceed(without: Interval, full: Interval) -> Interval | Missing:
+    """As a fraction of full: without / full - 1."""
+    if without.value <= 0:
+        return Missing(missing="'synthetic' took longer than 'no exchange' and 'resident' together")
+    part = ratio(without, full)
+    return replace(part, value=part.value - 1, low=part.low - 1, high=part.high - 1)
 
 
 def _combine(
-    formula: Callable[[Interval, Interval], Interval], one: Interval | Missing, other: Interval | Missing
+    formula: Callable[[Interval, Interval], Interval | Missing],
+    one: Interval | Missing,
+    other: Interval | Missing,
 ) -> Interval | Missing:
     if isinstance(one, Missing):
         return one
     return other if isinstance(other, Missing) else formula(one, other)
-
-
-def _as_fraction(time_s: Interval | Missing, full: Interval | Missing) -> Interval | Missing:
-    """Of the mean step; its own uncertainty is small beside that of a difference."""
-    return _combine(lambda part, whole: scale(part, 1 / whole.value), time_s, full)
 
 
 def _measure_overlap(
@@ -187,22 +211,53 @@ def _measure_overlap(
             count=exposed_s.count,
             effective=exposed_s.effective,
         )
-    part = ratio(exposed_s, alone_s)
-    return Interval(
-        value=1 - part.value, low=1 - part.high, high=1 - part.low, count=part.count, effective=part.effective
-    )
+    return _take_from(1, ratio(exposed_s, alone_s))
 
 
-def judge(shares: Sequence[Share]) -> str:
-    """What binds the step: the largest share beside computing whose interval does not reach down to nothing."""
+def judge(shares: Sequence[Share], *, alone: bool) -> str:
+    """What binds the step, and whether input and exchange hide each other, which no single share shows.
+
+    Args:
+        shares: All four.
+        alone: One rank exchanges nothing, so what is left over there is neither overlap nor contention.
+    """
     known = {share.key: share.fraction for share in shares if not isinstance(share.fraction, Missing)}
-    missing = [share for share in shares if isinstance(share.fraction, Missing)]
+    missing = [share.fraction.missing for share in shares if isinstance(share.fraction, Missing)]
     if missing:
-        reason = missing[0].fraction
-        return f"what binds the step cannot be told: {reason.missing if isinstance(reason, Missing) else ''}"
-    losses = {key: part for key, part in known.items() if key != "compute" and part.low > 0}
-    worst = max(losses, key=lambda key: losses[key].value, default=None)
-    if worst is not None and losses[worst].value >= NOTABLE_SHARE:
-        part = losses[worst]
-        return f"{TITLES[worst]} costs {100 * part.value:.0f} % of the step: {LOOSENED_BY[worst]}"
-    return f"computing binds the step, {100 * known['compute'].value:.0f} % of it: {LOOSENED_BY['compute']}"
+        return f"what binds the step cannot be told: {missing[0]}"
+    left_over = ZERO if alone else known["other"]
+    losses: dict[Key, Interval] = {
+        "exchange": known["exchange"],
+        "input": known["input"],
+        "other": _take_from(0, left_over),
+    }
+    told = [*_tell_worst(losses), *_tell_hidden(left_over)]
+    computing = f"computing binds the step, {_percent(known['compute'])} of it: {LOOSENED_BY['compute']}"
+    return "; ".join(told) or computing
+
+
+def _tell_worst(losses: Mapping[Key, Interval]) -> Iterator[str]:
+    """The largest of those that are there for certain; contention is among them as what it costs."""
+    binding = {key: loss.value for key, loss in losses.items() if _is_notable(loss)}
+    # It is in the shares of exchange and input as well: without it they would be shorter by as much.
+    contention = binding.get("other", 0.0)
+    own = {key: loss if key == "other" else loss - contention for key, loss in binding.items()}
+    if own:
+        worst = max(own, key=lambda key: own[key])
+        yield f"{LOSSES[worst]} costs {_percent(losses[worst])} of the step: {LOOSENED_BY[worst]}"
+
+
+def _tell_hidden(left_over: Interval) -> Iterator[str]:
+    if _is_notable(left_over):
+        yield (
+            f"input and exchange pass at the same time for {_percent(left_over)} of the step: "
+            "taking away only one of them gains less than it takes by itself"
+        )
+
+
+def _is_notable(part: Interval) -> bool:
+    return part.low > 0 and part.value >= NOTABLE_SHARE
+
+
+def _percent(part: Interval) -> str:
+    return f"{100 * part.value:.0f} %"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcdl import networks
-from hpcdl.analysis.question import read_batch, read_work
+from hpcdl.analysis.question import group
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hpcdl.analysis.communication import Communication
     from hpcdl.analysis.launch import LaunchResult
+    from hpcdl.analysis.question import Question
     from hpcdl.analysis.scaling import Scaling
     from hpcdl.networks import Network
 
@@ -145,6 +146,7 @@ def _share(reading: Reading) -> float:
 class Outlook:
     """What was to be expected of one size of a sweep: its step, its efficiency, and why it came otherwise."""
 
+    nodes: int
     ranks: int
     step_s: Reading
     efficiency: Reading
@@ -152,35 +154,52 @@ class Outlook:
 
 
 def expect_sizes(
-    scaling: Scaling, launches: Sequence[LaunchResult], probes: Sequence[Communication]
-) -> dict[int, Outlook]:
-    """Ranks -> outlook, for every size of a scaling table but the base; none where no probe of its engine ran.
+    scaling: Scaling, runs: Sequence[tuple[Sequence[LaunchResult], Sequence[Communication]]]
+) -> dict[tuple[int, int], Outlook]:
+    """(ranks, nodes) -> outlook, for every size of a scaling table but the base; none where no probe fits it.
 
     Args:
         scaling: The table.
-        launches: Training launches, those of the table among them.
-        probes: Of the same runs.
+        runs: Training launches and probes of each run; those of the table among them.
     """
-    own = [one for one in launches if _belongs(one, scaling)]
-    probe = next((one for one in probes if any(_fits(one, launch) for launch in own)), None)
-    base = next((one for one in own if one.world_size == 1 and one.interval is not None), None)
-    if probe is None:
+    launches = [one for trainings, _ in runs for one in trainings if one.plan.variant == "full"]
+    # Grouped as for the table, so that each engine's figures come from its own launches.
+    own = group(launches).get(scaling.question, [])
+    probes = _choose_probes(scaling.question, own, runs)
+    if not probes:
         return {}
+    base = next((one for one in own if one.world_size == 1 and one.interval is not None), None)
     found = {}
     for point in scaling.points[1:]:
-        launch = next(one for one in own if one.world_size == point.ranks)
-        found[point.ranks] = _look_out(scaling, base, probe, launch, withheld=point.speed_up)
+        size = (point.ranks, point.nodes)
+        launch = next(one for one in own if (one.world_size, one.plan.nodes) == size)
+        probe = min(probes, key=lambda one: (one.nodes != point.nodes, one.ranks != point.ranks))
+        found[size] = _look_out(scaling, base, probe, launch, withheld=point.speed_up)
     return found
 
 
-def _belongs(launch: LaunchResult, scaling: Scaling) -> bool:
-    asked = (read_work(launch), read_batch(launch))
-    return launch.plan.variant == "full" and asked == (scaling.question.work, scaling.question.batch)
+def _choose_probes(
+    question: Question,
+    own: Sequence[LaunchResult],
+    runs: Sequence[tuple[Sequence[LaunchResult], Sequence[Communication]]],
+) -> list[Communication]:
+    """Those that ran in one job with launches of the table, on as many nodes as one of these."""
+    asked = {id(launch) for launch in own if launch.world_size > 1}
+    return [
+        probe
+        for trainings, probes in runs
+        for probe in probes
+        if _fits(probe, question, {one.plan.nodes for one in trainings if id(one) in asked})
+    ]
 
 
-def _fits(probe: Communication, launch: LaunchResult) -> bool:
-    alike = (probe.engine, probe.transport) == (launch.engine, launch.transport)
-    return alike and probe.launch.plan.train.model == launch.plan.train.model
+def _fits(probe: Communication, question: Question, nodes: set[int]) -> bool:
+    """The same buckets by the same engine and transport; the number of ranks may be another."""
+    means, work, train = question.means, question.work, probe.launch.plan.train
+    if means is None or probe.nodes not in nodes or not probe.messages:
+        return False
+    way = (probe.engine, probe.transport) == (means.engine, means.transport)
+    return way and (train.model, train.fusion_mb) == (work.model, work.fusion_mb)
 
 
 def _look_out(
@@ -191,16 +210,16 @@ def _look_out(
     *,
     withheld: Reading,
 ) -> Outlook:
-    ranks = launch.world_size
+    nodes, ranks = launch.plan.nodes, launch.world_size
     none = Missing(missing="there is no launch of one rank to start from")
     expected = expect(base, probe, ranks, launch.plan.train.local_batch) if base else none
     if isinstance(expected, Missing) or base is None or base.interval is None:
         absent = expected if isinstance(expected, Missing) else none
-        return Outlook(ranks, absent, absent, "")
+        return Outlook(nodes, ranks, absent, absent, "")
     rate = launch.plan.train.global_batch / expected.step_s
     efficiency = rate / base.interval.value / ranks
     # What is withheld of the measurement is not given away by its expectation.
     shown = (
         withheld if isinstance(withheld, Missing) and scaling.rehearsal and not scaling.forced else efficiency
     )
-    return Outlook(ranks, expected.step_s, shown, explain_difference(launch, expected))
+    return Outlook(nodes, ranks, expected.step_s, shown, explain_difference(launch, expected))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.question import Batch, Work, read_batch, read_work
-from hpcdl.analysis.repeats import combine
+from hpcdl.analysis.repeats import combine, why_absent
 from hpcdl.estimates.intervals import Interval, ratio
 from hpcdl.records import Missing, Reading
 
@@ -43,18 +43,33 @@ class Sides:
 
 def compare_engines(launches: Sequence[LaunchResult]) -> tuple[Sides, ...]:
     """One for each size at which more than one engine or transport trained the same."""
-    groups: defaultdict[tuple[Work, Batch, int, int], dict[tuple[str, str], list[LaunchResult]]] = (
-        defaultdict(dict)
-    )
+    groups: defaultdict[tuple[Work, Batch, int, int], list[LaunchResult]] = defaultdict(list)
     for launch in launches:
         if launch.plan.variant == "full" and launch.world_size > 1:
             asked = (read_work(launch), read_batch(launch), launch.plan.nodes, launch.world_size)
-            groups[asked].setdefault((launch.engine, launch.transport), []).append(launch)
+            groups[asked].append(launch)
     return tuple(
-        Sides(work, batch, nodes, ranks, _line_up(group))
-        for (work, batch, nodes, ranks), group in groups.items()
-        if len(group) > 1
+        Sides(*asked, _line_up(ways))
+        for asked, ways in ((asked, _sort_by_way(members)) for asked, members in groups.items())
+        if len(ways) > 1
     )
+
+
+def _sort_by_way(launches: Sequence[LaunchResult]) -> dict[tuple[str, str], list[LaunchResult]]:
+    """By engine and transport. What 'auto' would have become in a launch that never started, nobody knows."""
+    resolved = {(launch.engine, launch.transport) for launch in launches if launch.environment}
+    ways: defaultdict[tuple[str, str], list[LaunchResult]] = defaultdict(list)
+    for launch in launches:
+        if launch.environment or launch.engine != "auto":
+            ways[_find_way(launch, resolved)].append(launch)
+    return dict(ways)
+
+
+def _find_way(launch: LaunchResult, resolved: set[tuple[str, str]]) -> tuple[str, str]:
+    """As resolved; one that never started goes with the others of its engine, where these had one transport."""
+    others = [way for way in resolved if way[0] == launch.engine]
+    open_yet = launch.environment is None and launch.transport == "auto"
+    return others[0] if open_yet and len(others) == 1 else (launch.engine, launch.transport)
 
 
 def _line_up(group: dict[tuple[str, str], list[LaunchResult]]) -> tuple[Side, ...]:
@@ -75,16 +90,15 @@ def _line_up(group: dict[tuple[str, str], list[LaunchResult]]) -> tuple[Side, ..
 
 
 def _rate(launches: Sequence[LaunchResult]) -> Interval | Missing:
-    rate = combine([launch.interval for launch in launches])
-    if rate is not None:
-        return rate
-    reading = launches[0].images_per_s
-    return reading if isinstance(reading, Missing) else Missing(missing="there is no interval")
+    return combine([launch.interval for launch in launches]) or why_absent(launches)
 
 
 def _divide(rate: Interval | Missing, first: Interval | Missing) -> Interval | Missing:
-    if isinstance(rate, Missing) or isinstance(first, Missing):
-        return rate if isinstance(rate, Missing) else first
+    # The reason alone: what may be withheld there are images/s, and this is a ratio.
+    if isinstance(rate, Missing):
+        return Missing(missing=rate.missing)
+    if isinstance(first, Missing):
+        return Missing(missing=first.missing)
     if rate == first:
         return Interval(1.0, 1.0, 1.0, rate.count, rate.effective)
     return ratio(rate, first)

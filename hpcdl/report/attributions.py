@@ -59,7 +59,8 @@ def make_attribution_table(attribution: Attribution) -> Table:
 
 _EXPLAINED = (
     "differences between launches that leave one thing out: no exchange, resident data, synthetic and no exchange; "
-    "other is what these leave over, below zero where they overlap"
+    "other is what these leave over, above zero where input and exchange pass at the same time, "
+    "below zero where they hinder each other"
 )
 
 

@@ -25,10 +25,11 @@ from hpcdl.report.sections import make_check_table, make_host_table, make_launch
 from hpcdl.report.wording import name_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hpcdl.analysis.attribution import Attribution
     from hpcdl.analysis.communication import Communication
+    from hpcdl.analysis.expectation import Outlook
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.scaling import ScalingStudy
     from hpcdl.analysis.sides import Sides
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Analyses:
-    """All that was found over the launches of all runs together."""
+    """All that was found over the launches of all runs together; `outlooks` are of the study's tables, in turn."""
 
     study: ScalingStudy
+    outlooks: tuple[Mapping[tuple[int, int], Outlook], ...]
     probes: tuple[Communication, ...]
     attributions: tuple[Attribution, ...]
     engines: tuple[Sides, ...]
@@ -67,15 +69,17 @@ def build_report(results: Sequence[RunResult], *, force: bool = False) -> Report
 
 
 def _analyse(results: Sequence[RunResult], *, force: bool) -> _Analyses:
-    launches = [launch for result in results for launch in result.launches]
-    trainings = [launch for launch in launches if launch.plan.kind == "train"]
-    probed = [analyse_probe(launch) for launch in launches if launch.plan.kind == "probe"]
-    probes = tuple(probe for probe in probed if not isinstance(probe, Missing))
-    alone_s = find_alone(probes)
+    # A probe tells of its own job alone: another one had other nodes and other weather.
+    runs = [(result.trainings, _find_probes(result)) for result in results]
+    trainings = [launch for launches, _ in runs for launch in launches]
+    study = compare_sizes(results, force=force)
     return _Analyses(
-        study=compare_sizes(results, force=force),
-        probes=probes,
-        attributions=tuple(one for result in results for one in attribute(result.trainings, alone_s)),
+        study=study,
+        outlooks=tuple(expect_sizes(scaling, runs) for scaling in study.tables),
+        probes=tuple(probe for _, probes in runs for probe in probes),
+        attributions=tuple(
+            one for launches, probes in runs for one in attribute(launches, find_alone(probes))
+        ),
         engines=compare_engines(trainings),
         stragglers=tuple(
             (launch.plan.index, straggler)
@@ -85,14 +89,19 @@ def _analyse(results: Sequence[RunResult], *, force: bool) -> _Analyses:
     )
 
 
+def _find_probes(result: RunResult) -> tuple[Communication, ...]:
+    probed = (analyse_probe(launch) for launch in result.launches if launch.plan.kind == "probe")
+    return tuple(probe for probe in probed if not isinstance(probe, Missing))
+
+
 def _lay_out(results: Sequence[RunResult], found: _Analyses) -> Iterator[Table]:
     """The sections, what a person looks for first at the top."""
     trainings = [launch for result in results for launch in result.trainings]
     if trainings:
         yield make_launch_table(results)
     titled = len(found.study.tables) > 1
-    for scaling in found.study.tables:
-        yield make_scaling_table(scaling, expect_sizes(scaling, trainings, found.probes), titled=titled)
+    for scaling, outlooks in zip(found.study.tables, found.outlooks, strict=True):
+        yield make_scaling_table(scaling, outlooks, titled=titled)
     repeats = gather_repeats(trainings)
     if repeats:
         yield make_repeat_table(repeats)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hpcdl.records import Missing
 from hpcdl.report.content import Cell, Column, Fact, Quantity, Span, Table
 from hpcdl.report.sections import make_half_width, make_rate
-from hpcdl.report.wording import caption_scaling, name_question
+from hpcdl.report.wording import caption_scaling, name_question, name_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from hpcdl.analysis.scaling import Point, Scaling
 
 
-def make_scaling_table(scaling: Scaling, outlooks: Mapping[int, Outlook], *, titled: bool) -> Table:
-    """One row for each size of one question; `outlooks` are what a probe lets expect, by ranks."""
+def make_scaling_table(
+    scaling: Scaling, outlooks: Mapping[tuple[int, int], Outlook], *, titled: bool
+) -> Table:
+    """One row for each size of one question; `outlooks` are what a probe lets expect, by (ranks, nodes)."""
     repeated = any(point.planned > 1 for point in scaling.points)
     mark = "rehearsal" if scaling.forced else ""
     bounded = any(not isinstance(point.karp_flatt, Missing) for point in scaling.points)
@@ -57,17 +59,19 @@ def make_scaling_table(scaling: Scaling, outlooks: Mapping[int, Outlook], *, tit
         Fact("runs", "runs", scaling.runs),
         Fact("rehearsal", "rehearsal", scaling.rehearsal),
     )
-    rows = tuple(_make_point_row(point, outlooks.get(point.ranks), mark) for point in scaling.points)
+    rows = tuple(
+        _make_point_row(point, outlooks.get((point.ranks, point.nodes)), mark) for point in scaling.points
+    )
     captions = (*caption_scaling(scaling), *_caption_outlooks(outlooks))
     return Table("scaling", title, columns, rows, facts, captions, many=True)
 
 
-def _caption_outlooks(outlooks: Mapping[int, Outlook]) -> Iterator[str]:
+def _caption_outlooks(outlooks: Mapping[tuple[int, int], Outlook]) -> Iterator[str]:
     if outlooks:
         yield "expected: from one rank's step, the order in which gradients become ready, and the probe of this job"
     for outlook in outlooks.values():
         if outlook.explanation:
-            yield f"{outlook.ranks} ranks: {outlook.explanation}"
+            yield f"{name_size(outlook.nodes, outlook.ranks)}: {outlook.explanation}"
 
 
 def _make_point_row(point: Point, outlook: Outlook | None, mark: str) -> tuple[Cell, ...]:

@@ -6,11 +6,11 @@ import pytest
 
 from hpcdl.analysis.attribution import attribute
 from hpcdl.analysis.job import analyse_run
-from hpcdl.estimates.intervals import Interval
+from hpcdl.estimates.intervals import Interval, ratio
 from hpcdl.records import Missing
 from tests.unit.records_maker import KILLED, Recording, record, write_run
 
-# Seconds of a step: computing 0.6, exposed exchange 0.25, input 0.1, and 0.05 that the two cost each other.
+# Seconds of a step: computing 0.6, exposed exchange 0.25, input 0.1, and 0.05 in which the two pass at the same time.
 STEPS_S = {"full": 1.0, "no exchange": 0.75, "resident": 0.9, "synthetic": 0.6}
 UNKNOWN = Missing(missing="no probe ran")
 
@@ -50,6 +50,55 @@ def test_what_binds_is_named_with_what_would_loosen_it(tmp_path):
     assert measure(tmp_path / "c", even).verdict.startswith("computing binds the step, 100 % of it")
 
 
+def test_what_passes_at_the_same_time_is_not_called_contention(tmp_path):
+    """T = C + max(I, E): 0.6 + max(0.3, 0.4)."""
+    found = measure(tmp_path, {"full": 1.0, "no exchange": 0.9, "resident": 1.0, "synthetic": 0.6})
+    assert {share.key: share.time_s.value for share in found.shares}["other"] == pytest.approx(0.3, abs=1e-3)
+    exchange, hidden = found.verdict.split("; ")
+    assert exchange.startswith("exposed communication costs 10 % of the step")
+    assert hidden.startswith(
+        "input and exchange pass at the same time for 30 % of the step: taking away only one"
+    )
+    assert "cores per rank" not in found.verdict
+
+
+def test_what_hides_each_other_wholly_is_told_though_no_share_shows_it(tmp_path):
+    found = measure(tmp_path, {"full": 1.0, "no exchange": 1.0, "resident": 1.0, "synthetic": 0.6})
+    assert found.verdict.startswith("input and exchange pass at the same time for 40 % of the step")
+
+
+def test_what_hinders_each_other_is_told_by_what_it_costs(tmp_path):
+    """T = C + I + E + K: 0.5 + 0.1 + 0.15 + 0.25, of which both shares hold K."""
+    found = measure(tmp_path, {"full": 1.0, "no exchange": 0.6, "resident": 0.65, "synthetic": 0.5})
+    times = {share.key: share.time_s.value for share in found.shares}
+    assert times == pytest.approx({"compute": 0.5, "exchange": 0.4, "input": 0.35, "other": -0.25}, abs=1e-3)
+    assert found.verdict == (
+        "contention costs 25 % of the step: input and exchange hinder each other, "
+        "and more cores per rank would loosen it"
+    )
+    # Where the exchange by itself costs more, it is named.
+    slow = {"full": 1.0, "no exchange": 0.5, "resident": 0.85, "synthetic": 0.4}
+    assert measure(tmp_path / "b", slow).verdict.startswith("exposed communication costs 50 % of the step")
+
+
+def test_the_whole_is_as_uncertain_as_its_parts(tmp_path):
+    """A fraction is a ratio of two means, each with its own interval."""
+    found = measure(tmp_path, STEPS_S)
+    parts = {share.key: share for share in found.shares}
+    compute, exchange = parts["compute"], parts["exchange"]
+    assert compute.fraction == ratio(compute.time_s, found.step_s)
+    assert compute.fraction.half_width == pytest.approx(2**0.5 * compute.time_s.half_width, rel=0.02)
+    # 1 - 0.75 / 1: the difference itself would count the whole with 1, not with 0.75.
+    assert exchange.fraction.half_width < exchange.time_s.half_width
+    for part in parts.values():
+        assert part.fraction.low < part.fraction.value < part.fraction.high
+
+
+def test_a_variant_that_makes_no_sense_leaves_no_share(tmp_path):
+    found = measure(tmp_path, STEPS_S | {"synthetic": 2.0})
+    assert found.verdict.endswith("'synthetic' took longer than 'no exchange' and 'resident' together")
+
+
 def test_random_numbers_are_no_input(tmp_path):
     found = measure(tmp_path, STEPS_S, data="synthetic")
     times = {share.key: share.time_s.value for share in found.shares}
@@ -62,6 +111,8 @@ def test_one_rank_has_nothing_to_exchange(tmp_path):
     times = {share.key: share.time_s.value for share in found.shares}
     assert times == pytest.approx({"compute": 0.75, "exchange": 0.0, "input": 0.2, "other": 0.05}, abs=1e-3)
     assert found.overlap.missing == "one rank has nothing to exchange"
+    assert found.verdict.startswith("input wait costs 20 % of the step")
+    assert "at the same time" not in found.verdict, "there is no exchange that input could hide"
 
 
 def test_a_variant_that_failed_leaves_its_share_missing(tmp_path):
