@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,15 +18,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# What a column of this type holds.
+_Count = Annotated[int, Field(ge=0, lt=2**31)]
+
+
 @with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
 @dataclass(slots=True)
 class _Row:
     """`records.Step` in the form that is fastest to make."""
 
-    rank: int
-    step: int
+    rank: _Count
+    step: _Count
     warmup: bool
-    images: int
+    images: _Count
     begin_s: float
     input_s: float
     compute_s: float

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hpcdl.analysis.pace import Pace
 from hpcdl.analysis.question import Batch, Work, read_batch, read_work
-from hpcdl.analysis.repeats import combine
+from hpcdl.analysis.repeats import combine, why_absent
 from hpcdl.errors import Mistake
 from hpcdl.estimates.comparison import batch, compare_samples
 from hpcdl.estimates.intervals import Interval, ratio
@@ -26,6 +26,17 @@ SIGNIFICANCE = 0.05
 FEWEST_REPEATS = 4
 
 
+class Subject(NamedTuple):
+    """What was measured; its repeats share it. `engine` is as planned, and None where each run has only one."""
+
+    work: Work
+    batch: Batch
+    nodes: int
+    ranks: int
+    variant: str
+    engine: str | None
+
+
 @dataclass(frozen=True)
 class Difference:
     """The second run against the first, at one size. `change` is the ratio of their rates minus 1, with its interval.
@@ -37,6 +48,7 @@ class Difference:
     nodes: int
     ranks: int
     variant: str
+    engine: str | None
     first: Interval | Missing
     second: Interval | Missing
     change: Interval | Missing
@@ -47,15 +59,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All sizes that both runs hold, and the facts of the environments that are not the same: (what, first, second)."""
+    """All that both runs hold, and the facts of the environments that are not the same: (what, first, second).
+
+    What only one of them holds is not compared: `only_first` and `only_second`.
+    """
 
     first: RunResult
     second: RunResult
     differences: tuple[Difference, ...]
     facts: tuple[tuple[str, str, str], ...]
-
-
-_Key = tuple[Work, Batch, int, int, str]
+    only_first: tuple[Subject, ...]
+    only_second: tuple[Subject, ...]
 
 
 def compare(first: RunResult, second: RunResult) -> Comparison:
@@ -66,8 +80,9 @@ def compare(first: RunResult, second: RunResult) -> Comparison:
     """
     if first.path == second.path:
         raise Mistake("one run cannot be compared with itself.", do="Name two runs: hpcdl compare A B.")
-    ours, theirs = _group(first), _group(second)
-    common = [key for key in ours if key in theirs]
+    several = _has_several_engines(first) or _has_several_engines(second)
+    ours, theirs = _group(first, by_engine=several), _group(second, by_engine=several)
+    common = [subject for subject in ours if subject in theirs]
     if not common:
         raise Mistake(
             f"these runs measured different things: {_tell_difference(list(ours), list(theirs))}.",
@@ -76,51 +91,63 @@ def compare(first: RunResult, second: RunResult) -> Comparison:
     return Comparison(
         first,
         second,
-        tuple(_compare_launches(key, ours[key], theirs[key]) for key in common),
+        tuple(_compare_launches(subject, ours[subject], theirs[subject]) for subject in common),
         tuple(_list_facts(first, second)),
+        only_first=tuple(subject for subject in ours if subject not in theirs),
+        only_second=tuple(subject for subject in theirs if subject not in ours),
     )
 
 
-def _group(result: RunResult) -> dict[_Key, list[LaunchResult]]:
-    groups: defaultdict[_Key, list[LaunchResult]] = defaultdict(list)
+def _has_several_engines(result: RunResult) -> bool:
+    return len({launch.plan.train.engine for launch in result.trainings}) > 1
+
+
+def _group(result: RunResult, *, by_engine: bool) -> dict[Subject, list[LaunchResult]]:
+    """Two runs of one engine each may be compared across it; engines side by side are never one number."""
+    groups: defaultdict[Subject, list[LaunchResult]] = defaultdict(list)
     for launch in result.trainings:
-        key = (
+        subject = Subject(
             read_work(launch),
             read_batch(launch),
             launch.plan.nodes,
             launch.world_size,
             launch.plan.variant,
+            launch.plan.train.engine if by_engine else None,
         )
-        groups[key].append(launch)
+        groups[subject].append(launch)
     return groups
 
 
-def _tell_difference(ours: Sequence[_Key], theirs: Sequence[_Key]) -> str:
+def _tell_difference(ours: Sequence[Subject], theirs: Sequence[Subject]) -> str:
     if not ours or not theirs:
         return "one of them trains nothing"
     one, other = ours[0], theirs[0]
     named = [
-        f"{field.name.replace('_', ' ')} {getattr(one[0], field.name)} and {getattr(other[0], field.name)}"
+        f"{field.name.replace('_', ' ')} {getattr(one.work, field.name)} and {getattr(other.work, field.name)}"
         for field in fields(Work)
-        if getattr(one[0], field.name) != getattr(other[0], field.name)
+        if getattr(one.work, field.name) != getattr(other.work, field.name)
     ]
-    if one[1] != other[1]:
-        named.append(f"{one[1].text} and {other[1].text}")
-    if one[2:4] != other[2:4]:
-        named.append(f"{one[3]} ranks on {one[2]} nodes and {other[3]} on {other[2]}")
+    if one.batch != other.batch:
+        named.append(f"{one.batch.text} and {other.batch.text}")
+    if (one.nodes, one.ranks) != (other.nodes, other.ranks):
+        named.append(f"{one.ranks} ranks on {one.nodes} nodes and {other.ranks} on {other.nodes}")
+    if one.engine != other.engine:
+        named.append(f"engine {one.engine} and {other.engine}")
     return "; ".join(named) or "their sizes do not meet"
 
 
-def _compare_launches(key: _Key, ours: Sequence[LaunchResult], theirs: Sequence[LaunchResult]) -> Difference:
-    _, _, nodes, ranks, variant = key
+def _compare_launches(
+    subject: Subject, ours: Sequence[LaunchResult], theirs: Sequence[LaunchResult]
+) -> Difference:
     first, second = _measure(ours), _measure(theirs)
     change = _measure_change(first, second)
     repeated = min(_count(ours), _count(theirs)) >= FEWEST_REPEATS
     p_value = None if isinstance(change, Missing) else _test(ours, theirs, repeated=repeated)
     return Difference(
-        nodes=nodes,
-        ranks=ranks,
-        variant=variant,
+        nodes=subject.nodes,
+        ranks=subject.ranks,
+        variant=subject.variant,
+        engine=subject.engine,
         first=first,
         second=second,
         change=change,
@@ -131,11 +158,7 @@ def _compare_launches(key: _Key, ours: Sequence[LaunchResult], theirs: Sequence[
 
 
 def _measure(launches: Sequence[LaunchResult]) -> Interval | Missing:
-    rate = combine([launch.interval for launch in launches])
-    if rate is not None:
-        return rate
-    reading = launches[0].images_per_s
-    return reading if isinstance(reading, Missing) else Missing(missing="there is no interval")
+    return combine([launch.interval for launch in launches]) or why_absent(launches)
 
 
 def _count(launches: Sequence[LaunchResult]) -> int:

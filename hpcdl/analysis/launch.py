@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis import steps as step_numbers
@@ -11,6 +11,7 @@ from hpcdl.analysis.gate import Check, Evidence, examine, why_withheld
 from hpcdl.analysis.machines import find_disguise, gather_machines
 from hpcdl.analysis.pace import Pace, measure_pace
 from hpcdl.analysis.readings import Withheld, derive, withhold
+from hpcdl.analysis.steps import StepStatistics
 from hpcdl.analysis.telling import list_findings, tell_restart, tell_story, why_unfinished
 from hpcdl.columns import EMPTY
 from hpcdl.records import Missing, Reading
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from hpcdl.analysis.ending import Ending, JobState, State
     from hpcdl.analysis.machines import Machine
-    from hpcdl.analysis.steps import Progress, StepStatistics
+    from hpcdl.analysis.steps import Progress
     from hpcdl.columns import StepTable
     from hpcdl.estimates.intervals import Interval
     from hpcdl.plan import Launch
@@ -201,7 +202,7 @@ def _assemble(plan: Launch, ending: Ending, records: _Records) -> LaunchResult:
         steps=records.steps,
         conditions=records.summary.conditions if records.summary else (),
         probe=records.probe,
-        statistics=_measure_steps(records, pace, unfinished),
+        statistics=_withhold_statistics(_measure_steps(records, pace, unfinished), withheld, unfinished),
         losses=losses,
         loss_first=losses[0] if losses else Missing(missing=unfinished or NO_LOSS),
         loss_last=_last_loss(records, losses, unfinished),
@@ -268,6 +269,16 @@ def _measure_steps(records: _Records, pace: Pace | Missing, unfinished: str | No
     stretches = records.summary.window.stretches if records.summary else ()
     absent = unfinished or step_numbers.NO_STEPS
     return step_numbers.measure_steps(measured, stretches=stretches, absent=absent)
+
+
+def _withhold_statistics(
+    found: StepStatistics, withheld: str | None, unfinished: str | None
+) -> StepStatistics:
+    """What the gate withholds: the time of a step is its throughput. What an unfinished launch shows is marked so."""
+    if withheld is None or unfinished is not None:
+        return found
+    names = [field.name for field in fields(found)]
+    return StepStatistics(**{name: withhold(getattr(found, name), withheld) for name in names})
 
 
 def _last_loss(records: _Records, losses: Sequence[float], withheld: str | None) -> Reading:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from hpcdl.plan import Launch
     from hpcdl.records import Stretch, Window
 
+UNBOUNDED = "the steps scatter so widely that the throughput has no upper bound"
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -53,7 +55,13 @@ def measure_pace(plan: Launch, window: Window, steps: StepTable) -> Pace | Missi
     if isinstance(steady, NoSteadyState):
         return Pace(periods_s, steady, Missing(missing=tell_unsteady(steady)), window.first_step, last)
     rate = invert(steady.mean, plan.train.global_batch)
-    return Pace(periods_s, steady, rate, window.first_step + steady.start, last)
+    return Pace(
+        periods_s,
+        steady,
+        rate if rate.bounded else Missing(missing=UNBOUNDED),
+        window.first_step + steady.start,
+        last,
+    )
 
 
 def tell_unsteady(state: NoSteadyState) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,12 +36,43 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One scaling table drawn on. `law` is the form that was fitted, `sizes` how many it was fitted to."""
+    """One scaling table drawn on. `sizes` is how many different ones the law was fitted to.
+
+    `withheld` is why the law's own parameters are not published: they are an efficiency by another name.
+    """
 
     scaling: Scaling
     fit: ScalingFit
     sizes: int
     forecasts: tuple[Forecast, ...]
+    withheld: str | None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A scaling table that cannot be drawn on, and why."""
+
+    scaling: Scaling
+    reason: str
+
+
+def predict_tables(
+    tables: Sequence[Scaling], nodes: Sequence[int]
+) -> tuple[tuple[Prediction, ...], tuple[Refusal, ...]]:
+    """All tables that can be drawn on, and the others with their reasons: one bad table hides no good one.
+
+    Raises:
+        Mistake: None of them can; in the words of the first.
+    """
+    predictions, mistakes = [], []
+    for scaling in tables:
+        try:
+            predictions.append(predict(scaling, nodes))
+        except Mistake as mistake:
+            mistakes.append((scaling, mistake))
+    if mistakes and not predictions:
+        raise mistakes[0][1]
+    return tuple(predictions), tuple(Refusal(scaling, mistake.what) for scaling, mistake in mistakes)
 
 
 def predict(scaling: Scaling, nodes: Sequence[int]) -> Prediction:
@@ -48,35 +80,41 @@ def predict(scaling: Scaling, nodes: Sequence[int]) -> Prediction:
 
     Args:
         scaling: With at least two sizes that have a throughput.
-        nodes: Where to look; what was measured is taken in beside them.
+        nodes: Where to look, each divided as the largest size is; what was measured is taken in beside them.
 
     Raises:
-        Mistake: Fewer than two sizes have a throughput with an interval.
+        Mistake: Fewer than two sizes have a throughput with an interval, or no law fits them.
     """
     points = [point for point in scaling.points if point.interval is not None]
-    base = scaling.base
-    if len(points) < 2 or base.interval is None:
+    # As many ranks on more nodes are no other size: the law knows N alone.
+    sizes = len({point.relative for point in points})
+    if sizes < 2 or scaling.base.interval is None:
+        have = "1 of the sizes has" if sizes == 1 else f"{sizes} of the sizes have"
         raise Mistake(
-            f"{len(points)} of the sizes have a throughput, and a law needs two, the base among them.",
+            f"{have} a throughput with an interval, and a law needs two, the base among them.",
             do="See `hpcdl report` for why the others have none.",
         )
     fit = fit_scaling(
         [point.relative for point in points], [point.interval for point in points if point.interval]
     )
-    each = base.ranks / base.nodes
-    measured = {point.nodes: point for point in points}
-    asked = sorted({*nodes, *measured})
-    forecasts = tuple(
-        _forecast(
-            fit,
-            scaling,
-            count,
-            int(count * each),
-            measured[count].images_per_s if count in measured else None,
+    if not math.isfinite(fit.rate):
+        raise Mistake(
+            "the throughput falls so steeply that no law of scaling fits it.",
+            do="See `hpcdl report` for what was measured.",
         )
-        for count in asked
+    measured = {(point.nodes, point.ranks): point.images_per_s for point in points}
+    asked = {(count, count * _ranks_per_node(scaling)) for count in nodes}
+    forecasts = tuple(
+        _forecast(fit, scaling, *size, measured.get(size))
+        for size in sorted({*asked, *measured}, key=lambda size: size[::-1])
     )
-    return Prediction(scaling, fit, len(points), forecasts)
+    return Prediction(scaling, fit, sizes, forecasts, withheld=_why_rehearsed(scaling))
+
+
+def _ranks_per_node(scaling: Scaling) -> int:
+    """Of the largest size: the base may be a single rank (--per gpu), and locally each size is one node."""
+    largest = scaling.points[-1]
+    return largest.ranks // largest.nodes
 
 
 def _forecast(
@@ -85,7 +123,7 @@ def _forecast(
     relative = ranks / scaling.base.ranks
     rate = fit.predict(relative)
     efficiency = rate.value / (relative * fit.predict(1).value)
-    reason = _why_withheld(fit, scaling, relative)
+    reason = _why_withheld(fit, scaling, relative, rate)
     return Forecast(
         nodes=nodes,
         ranks=ranks,
@@ -96,9 +134,15 @@ def _forecast(
     )
 
 
-def _why_withheld(fit: ScalingFit, scaling: Scaling, relative: float) -> str | None:
-    if scaling.rehearsal and not scaling.forced:
-        return f"{scaling.rehearsal} (--force shows it)"
+def _why_rehearsed(scaling: Scaling) -> str | None:
+    return f"{scaling.rehearsal} (--force shows it)" if scaling.rehearsal and not scaling.forced else None
+
+
+def _why_withheld(fit: ScalingFit, scaling: Scaling, relative: float, rate: Interval) -> str | None:
+    if rehearsed := _why_rehearsed(scaling):
+        return rehearsed
+    if not rate.bounded:
+        return "the measurements scatter so widely that the law has no upper bound"
     if relative > FARTHEST * fit.largest:
         return f"more than {FARTHEST} times the largest size measured (--force shows it)"
     return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.question import Question, group
-from hpcdl.analysis.readings import combine_rates, known
+from hpcdl.analysis.readings import Withheld, combine_rates, known
 from hpcdl.estimates.intervals import Interval, estimate_over_repeats, hull, invert
 from hpcdl.records import Missing, Reading
 
@@ -15,13 +16,16 @@ if TYPE_CHECKING:
 
     from hpcdl.analysis.launch import LaunchResult
 
+SCATTERED = "the launches scatter so widely that their mean has no upper bound"
+
 
 def combine(intervals: Sequence[Interval | None]) -> Interval | None:
-    """The 95 % interval of a rate over several launches of the same; None where none of them has one.
+    """The 95 % interval of a rate over several launches of the same; None where there is none: see `why_absent`.
 
     Three and more are samples by themselves, and Student's t over their step times is the honest interval: it
     holds what differs from one start to the next. Two are too few for that: from the lowest end to the highest.
-    One has what its own steps tell.
+    One has what its own steps tell. Where Student's t takes a step time of zero for possible, the rate has no upper
+    end, and so no interval.
     """
     rates = [interval for interval in intervals if interval is not None]
     if len(rates) < 2:
@@ -29,7 +33,27 @@ def combine(intervals: Sequence[Interval | None]) -> Interval | None:
     mean = combine_rates([rate.value for rate in rates])
     if len(rates) == 2:
         return hull(rates, mean)
-    return invert(estimate_over_repeats([1 / rate.value for rate in rates]), 1.0)
+    rate = invert(estimate_over_repeats([1 / rate.value for rate in rates]), 1.0)
+    return rate if rate.bounded else None
+
+
+def why_absent(launches: Sequence[LaunchResult]) -> Missing:
+    """Why `combine` finds no interval over these launches: none of them has one, or they scatter too widely."""
+    rates = [launch.interval.value for launch in launches if launch.interval is not None]
+    if rates:
+        return Withheld(missing=SCATTERED, value=combine_rates(rates))
+    reading = launches[0].images_per_s
+    return reading if isinstance(reading, Missing) else Missing(missing="there is no interval")
+
+
+def find_scattered(launches: Sequence[LaunchResult]) -> list[list[LaunchResult]]:
+    """Launches of one question and size each of which has an interval, and all together none."""
+    sizes: defaultdict[tuple[Question, int, int], list[LaunchResult]] = defaultdict(list)
+    for question, members in group(launches).items():
+        for launch in members:
+            if launch.interval is not None:
+                sizes[question, launch.plan.nodes, launch.world_size].append(launch)
+    return [alike for alike in sizes.values() if combine([launch.interval for launch in alike]) is None]
 
 
 def combine_times(rates: Sequence[Interval | None], work: float) -> Interval | None:
@@ -70,8 +94,7 @@ def _sum_up(question: Question, launches: Sequence[LaunchResult]) -> Repeated:
     first = launches[0]
     readings = [launch.images_per_s for launch in launches]
     rates = known(readings)
-    rate = combine([launch.interval for launch in launches])
-    absent = first.images_per_s if isinstance(first.images_per_s, Missing) else Missing(missing="no interval")
+    absent = why_absent(launches)
     return Repeated(
         question=question,
         nodes=first.plan.nodes,
@@ -79,7 +102,7 @@ def _sum_up(question: Question, launches: Sequence[LaunchResult]) -> Repeated:
         variant=first.plan.variant,
         count=len(rates),
         planned=len(launches),
-        rate=rate or absent,
+        rate=combine([launch.interval for launch in launches]) or absent,
         lowest=min(rates) if rates else absent,
         highest=max(rates) if rates else absent,
     )

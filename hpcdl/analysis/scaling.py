@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from hpcdl.analysis.machines import find_disguise
 from hpcdl.analysis.question import Batch, Question, group
 from hpcdl.analysis.readings import combine_rates, derive, known
-from hpcdl.analysis.repeats import combine
+from hpcdl.analysis.repeats import combine, why_absent
 from hpcdl.estimates.fits import karp_flatt
 from hpcdl.estimates.intervals import ratio, scale
 from hpcdl.records import Missing, Reading
@@ -172,7 +172,10 @@ def _find_rehearsal(launches: Sequence[LaunchResult], *, local: bool) -> str | N
 
 def _combine(launches: Sequence[LaunchResult]) -> Reading:
     rates = known([launch.images_per_s for launch in launches])
-    return combine_rates(rates) if rates else launches[0].images_per_s
+    if not rates:
+        return launches[0].images_per_s
+    bounded = combine([launch.interval for launch in launches])
+    return combine_rates(rates) if bounded else why_absent(launches)
 
 
 @dataclass(frozen=True)

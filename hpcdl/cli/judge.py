@@ -9,7 +9,7 @@ import typer
 from hpcdl.cli.look import JsonOption, StoreOption, analyse, open_store
 
 if TYPE_CHECKING:
-    from hpcdl.analysis.comparison import Comparison
+    from hpcdl.analysis.comparison import Comparison, Difference
 
 SLOWER = 1
 
@@ -20,7 +20,9 @@ def compare(
     *,
     fail_slower: Annotated[
         str | None,
-        typer.Option("--fail-slower", help="Exit with 1 if B is slower by more than this.", metavar="3%"),
+        typer.Option(
+            "--fail-slower", help="Exit with 1 if B is slower by more than this, or may be.", metavar="3%"
+        ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
     store: StoreOption = None,
@@ -43,19 +45,38 @@ def _apply(comparison: Comparison, limit: float) -> None:
     """A difference that is seen, and larger than allowed, fails; so does one that cannot be told."""
     from hpcdl.errors import Failure
     from hpcdl.records import Missing
+    from hpcdl.report.wording import name_size
 
-    untold = [one for one in comparison.differences if isinstance(one.change, Missing)]
-    if untold:
-        reason = untold[0].change
-        words = reason.missing if isinstance(reason, Missing) else ""
-        raise Failure(f"whether it is slower cannot be told: {words}.")
-    slower = [
-        one
-        for one in comparison.differences
-        if one.verdict == "slower" and not isinstance(one.change, Missing) and one.change.value < -limit
-    ]
-    if slower:
-        raise typer.Exit(SLOWER)
+    for one in comparison.differences:
+        if isinstance(one.change, Missing):
+            continue
+        if one.verdict == "slower" and one.change.value < -limit:
+            raise typer.Exit(SLOWER)
+    for one in comparison.differences:
+        _refuse_untold(one, limit)
+    if comparison.only_first:
+        gone = comparison.only_first[0]
+        raise Failure(
+            f"whether it is slower on {name_size(gone.nodes, gone.ranks)} cannot be told: it was not measured there."
+        )
+
+
+def _refuse_untold(one: Difference, limit: float) -> None:
+    """That it is not slower by more is said only where the whole interval says so."""
+    from hpcdl.errors import Failure
+    from hpcdl.records import Missing
+    from hpcdl.report.wording import name_size
+
+    change = one.change
+    if isinstance(change, Missing):
+        raise Failure(f"whether it is slower cannot be told: {change.missing}.")
+    if change.low < -limit:
+        raise Failure(
+            f"whether it is slower by more than {100 * limit:g} % cannot be told: on "
+            f"{name_size(one.nodes, one.ranks)} the change is from {100 * change.low:+.1f} to "
+            f"{100 * change.high:+.1f} %.",
+            do="Repeat both runs more often: --repeat 5.",
+        )
 
 
 def _read_limit(text: str) -> float:
@@ -84,7 +105,7 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the scaling curve on to other sizes, from what was measured."""
-    from hpcdl.analysis.prediction import predict as draw_on
+    from hpcdl.analysis.prediction import predict_tables
     from hpcdl.analysis.scaling import compare_sizes
     from hpcdl.cli import screen
     from hpcdl.cli.flags import read_counts
@@ -99,5 +120,6 @@ def predict(
             "there is no sweep here to draw on: one question at two sizes at least.",
             do="Measure one: hpcdl submit scaling --nodes 1,2,4.",
         )
-    predictions = [draw_on(table, wanted) for table in study.tables]
-    screen.show(describe_predictions(predictions, force=force), form, as_json=as_json)
+    predictions, refusals = predict_tables(study.tables, wanted)
+    report = describe_predictions(predictions, force=force, refusals=refusals)
+    screen.show(report, form, as_json=as_json)

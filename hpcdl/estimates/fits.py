@@ -78,7 +78,9 @@ class ScalingFit:
     def predict(self, n: float) -> Interval:
         """X at n, with the 95 % interval of the fit: of the refits, and at least as wide as the misfit."""
         value = float(_evaluate(np.array([[self.rate, self.serial, self.crosstalk]]), n)[0])
-        low, high = np.percentile(_evaluate(self.refits, n), [2.5, 97.5])
+        # A refit may have no finite rate; then neither has the interval an end, and who asks sees that it is unbounded.
+        with np.errstate(invalid="ignore"):
+            low, high = np.percentile(_evaluate(self.refits, n), [2.5, 97.5])
         margin = self.misfit * value
         count = len(self.refits)
         return Interval(

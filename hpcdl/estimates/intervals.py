@@ -51,6 +51,11 @@ class Interval:
             return 0.0
         return longer / abs(self.value) if self.value else math.inf
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it has two ends: the inverse of what may be zero has one only, and says nothing."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
 
 @dataclass(frozen=True)
 class LongRun:

@@ -19,8 +19,11 @@ GROWTH = 2
 def reached(periods: ArrayLike, half_width: float) -> bool:
     """Whether the mean of the steady samples, (n,), is known to this relative half-width."""
     state = find_steady_state(periods)
-    if not isinstance(state, SteadyState):
-        return False
+    return isinstance(state, SteadyState) and is_precise(state, half_width)
+
+
+def is_precise(state: SteadyState, half_width: float) -> bool:
+    """The one rule for 'precision reached': by it a launch stops, and by it the report says so."""
     return state.mean.effective >= EFFECTIVE_SAMPLES and state.mean.half_width <= half_width
 
 

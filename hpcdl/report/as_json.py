@@ -5,14 +5,15 @@
      "scaling": [{"title": …, "mode": "weak", …, "rows": […]}, …], "repeats": […], "engines": […], "attribution": […],
      "stragglers": […], "probes": […], "links": […], "hosts": […], "checks": […], "notes": […], "more": […]}
 
-A number with an interval has the ends of its 95 % interval as "low" and "high". A number that is not published is
-{"missing": reason, "unit": …}, and never 0 or null; null does not apply. With --force it has the number that is
-withheld beside the reason, as "withheld".
+A number with an interval has the ends of its 95 % interval as "low" and "high", where they are finite. A number that
+is not published is {"missing": reason, "unit": …}, and never 0 or null; null does not apply. With --force it has the
+number that is withheld beside the reason, as "withheld".
 """
 
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.report.content import Curve, Quantity, Shares, Span
@@ -96,5 +97,10 @@ def _as_quantity(quantity: Quantity) -> dict[str, Any]:
     if quantity.struck:
         return {"missing": quantity.struck, "unit": quantity.unit, "withheld": value}
     mark = {"mark": quantity.mark} if quantity.mark else {}
-    ends = {} if quantity.low is None else {"low": quantity.low, "high": quantity.high}
+    # JSON has no infinity: an end that is nowhere is left out.
+    ends = {
+        key: end
+        for key, end in (("low", quantity.low), ("high", quantity.high))
+        if end is not None and isfinite(end)
+    }
     return {"value": value, "unit": quantity.unit, **ends, **mark}

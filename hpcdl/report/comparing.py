@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcdl.analysis.readings import withhold
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Fact, Note, Quantity, Report, Table
 from hpcdl.report.force import reveal
 from hpcdl.report.sections import make_half_width, make_rate
-from hpcdl.report.wording import name_question, name_runs, name_size
+from hpcdl.report.wording import join, name_engine, name_question, name_runs, name_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hpcdl.analysis.comparison import Comparison, Difference
-    from hpcdl.analysis.prediction import Forecast, Prediction
+    from hpcdl.analysis.comparison import Comparison, Difference, Subject
+    from hpcdl.analysis.prediction import Forecast, Prediction, Refusal
     from hpcdl.estimates.intervals import Interval
     from hpcdl.report.content import Cell
 
@@ -34,6 +35,9 @@ def describe_comparison(comparison: Comparison) -> Report:
             "variant",
             left=True,
             hidden=all(one.variant == "full" for one in comparison.differences),
+        ),
+        Column(
+            "engine", "engine", left=True, hidden=all(one.engine is None for one in comparison.differences)
         ),
         Column("first", first.run_id.rpartition("-")[2]),
         Column("first_interval", "interval"),
@@ -75,6 +79,7 @@ def _make_difference_row(one: Difference) -> tuple[Cell, ...]:
     return (
         name_size(one.nodes, one.ranks),
         one.variant,
+        one.engine,
         *_show_rate(one.first),
         *_show_rate(one.second),
         _show_change(one.change),
@@ -109,11 +114,26 @@ def _note_comparison(comparison: Comparison) -> Sequence[Note]:
             "--repeat 5 on both sides is the honest way"
         )
         notes.append(Note("warning", text))
+    sides = ((comparison.first, comparison.only_first), (comparison.second, comparison.only_second))
+    for run, alone in sides:
+        if alone:
+            named = join(_name_subject(one) for one in alone)
+            notes.append(Note("info", f"only {run.run_id} has {named}: not compared"))
     return notes
 
 
-def describe_predictions(predictions: Sequence[Prediction], *, force: bool) -> Report:
-    """The curves drawn on, one table for each scaling table."""
+def _name_subject(one: Subject) -> str:
+    """'2 ranks on 2 nodes', '2 ranks on 2 nodes (resident, DDP)'."""
+    size = name_size(one.nodes, one.ranks)
+    variant = "" if one.variant == "full" else one.variant
+    details = [part for part in (variant, name_engine(one.engine or "", "")) if part]
+    return f"{size} ({', '.join(details)})" if details else size
+
+
+def describe_predictions(
+    predictions: Sequence[Prediction], *, force: bool, refusals: Sequence[Refusal] = ()
+) -> Report:
+    """The curves drawn on, one table for each scaling table, and why others are not."""
     report = Report(
         kind="prediction",
         title="Throughput at other sizes, from what was measured",
@@ -121,13 +141,14 @@ def describe_predictions(predictions: Sequence[Prediction], *, force: bool) -> R
         sections=tuple(_make_prediction_table(one) for one in predictions),
         notes=(
             Note("info", "a prediction is no measurement: it knows nothing of what a larger machine adds"),
+            *(Note("warning", f"{name_question(one.scaling.question)}: {one.reason}") for one in refusals),
         ),
     )
     return reveal(report) if force else report
 
 
 def _make_prediction_table(prediction: Prediction) -> Table:
-    fit = prediction.fit
+    fit, withheld = prediction.fit, prediction.withheld
     columns = (
         Column("nodes", "nodes"),
         Column("ranks", "ranks"),
@@ -139,19 +160,24 @@ def _make_prediction_table(prediction: Prediction) -> Table:
     rows = tuple(_make_forecast_row(one) for one in prediction.forecasts)
     facts = (
         Fact("law", "law", fit.law),
-        Fact("rate", "X(1)", Quantity(fit.rate, "images/s")),
-        Fact("serial", "s", Quantity(fit.serial, "number")),
-        Fact("crosstalk", "k", Quantity(fit.crosstalk, "number")),
-        Fact("misfit", "largest error of the fit", Quantity(fit.misfit, "fraction")),
+        Fact("rate", "X(1)", Quantity(withhold(fit.rate, withheld), "images/s")),
+        Fact("serial", "s", Quantity(withhold(fit.serial, withheld), "number")),
+        Fact("crosstalk", "k", Quantity(withhold(fit.crosstalk, withheld), "number")),
+        Fact("misfit", "largest error of the fit", Quantity(withhold(fit.misfit, withheld), "fraction")),
         Fact("sizes", "sizes fitted", prediction.sizes),
     )
-    k = f", k = {fit.crosstalk:.2g}" if fit.law == "usl" else ""
-    caption = (
-        f"{LAWS[fit.law]}, fitted to {prediction.sizes} sizes: s = {fit.serial:.3g}{k}; "
-        f"wrong by at most {100 * fit.misfit:.1f} % where it was measured"
-    )
     title = name_question(prediction.scaling.question)
-    return Table("predictions", title, columns, rows, facts, (caption,), many=True)
+    return Table("predictions", title, columns, rows, facts, (_caption_law(prediction),), many=True)
+
+
+def _caption_law(prediction: Prediction) -> str:
+    """The law in words; its numbers only where they are published."""
+    fit = prediction.fit
+    law = f"{LAWS[fit.law]}, fitted to {prediction.sizes} sizes"
+    if prediction.withheld:
+        return law
+    k = f", k = {fit.crosstalk:.2g}" if fit.law == "usl" else ""
+    return f"{law}: s = {fit.serial:.3g}{k}; wrong by at most {100 * fit.misfit:.1f} % where it was measured"
 
 
 def _make_forecast_row(one: Forecast) -> tuple[Cell, ...]:

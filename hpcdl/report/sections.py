@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from hpcdl.analysis.arithmetic import measure_arithmetic
 from hpcdl.analysis.pace import Pace
+from hpcdl.estimates.precision import is_precise
+from hpcdl.estimates.steady import NoSteadyState
 from hpcdl.records import Missing
 from hpcdl.report.content import Cell, Column, Curve, Quantity, Shares, Table
 from hpcdl.report.numbers import thin
@@ -168,10 +170,10 @@ def _describe_pace(launch: LaunchResult) -> tuple[Cell, ...]:
     if not isinstance(pace, Pace):
         return (None, None, None, None, precision, None)
     curve = Curve(thin(pace.periods_s.tolist(), CURVE_POINTS), "s")
-    if isinstance(pace.rate, Missing):
+    if isinstance(pace.steady, NoSteadyState):
         return ("none", None, 0, curve, precision, "no" if asked else None)
     words = f"{pace.steady_steps} of {len(pace.periods_s)}"
-    reached = None if asked is None else "yes" if pace.rate.half_width <= asked else "no"
+    reached = None if asked is None else "yes" if is_precise(pace.steady, asked) else "no"
     return (words, pace.first_steady, pace.steady_steps, curve, precision, reached)
 
 

@@ -239,18 +239,35 @@ def test_too_few_steps_are_withheld_with_what_they_would_have_been(tmp_path):
     assert launch.images_per_s.value == pytest.approx(1000.0)
     assert launch.images_per_s_per_rank.value == pytest.approx(1000.0)
     assert launch.interval is None
-    assert launch.statistics.median_s == pytest.approx(0.256, rel=0.01)
+    # The time of a step would give the throughput away.
+    assert isinstance(launch.statistics.median_s, Withheld)
+    assert launch.statistics.median_s.value == pytest.approx(0.256, rel=0.01)
 
 
 GATE = {
     "a CPU quota": (
         {"cpu_limit_cores": 0.2, "cpu_throttled_s": 20.0},
-        "rank 0 (node1) was throttled: its CPU quota of 0.2 cores held it back for 50 % of the time",
+        "rank 0 (node1) was throttled: a CPU quota of 0.2 cores held it back for 50 % of the time",
     ),
-    "heat": ({"thermal_throttles": 3.0}, "rank 0 (node1) was throttled: the kernel counted 3 thermal events"),
+    "heat": (
+        {"thermal_throttles": 3.0, "thermal_throttled_s": 4.0},
+        "rank 0 (node1) was throttled: heat held its processor back for 10 % of the time",
+    ),
+    "heat on an old kernel": (
+        {"thermal_throttles": 3.0, "thermal_throttled_s": Missing(missing="not told")},
+        "rank 0 (node1) was throttled: the kernel counted 3 thermal events",
+    ),
     "a GPU": (
         {"throttle_reasons": ("power brake",)},
         "rank 0 (node1) was throttled: its GPU says power brake",
+    ),
+    "a hot GPU": (
+        {"gpu_throttled_s": 4.0},
+        "rank 0 (node1) was throttled: heat held its GPU back for 10 % of the time",
+    ),
+    "a quota that held back all of its cores": (
+        {"cpu_limit_cores": 0.2, "cpu_throttled_s": 200.0},
+        "rank 0 (node1) was throttled: a CPU quota of 0.2 cores held it back for 100 % of the time",
     ),
     "others": (
         {"foreign_cores": 5.5, "foreign": ("stress (pid 42): 5.5 cores",)},
@@ -266,14 +283,47 @@ def test_the_gate_withholds_what_was_disturbed(tmp_path, name):
     launch = analyse_launch(record(write_run(tmp_path), 1, how))
     assert launch.images_per_s.missing == reason
     assert launch.images_per_s.value == pytest.approx(1000.0)
+    assert {launch.statistics.p99_s.missing, launch.statistics.exchange_share.missing} == {reason}
     assert reason in launch.findings
 
 
 def test_a_quiet_machine_holds_every_check(tmp_path):
-    launch = analyse_launch(record(write_run(tmp_path), 1, Recording(conditions=(make_conditions(),))))
+    # A short thermal event in hundreds of steps slows nobody down.
+    quiet = make_conditions(thermal_throttles=1.0, thermal_throttled_s=0.05)
+    launch = analyse_launch(record(write_run(tmp_path), 1, Recording(conditions=(quiet,))))
     assert {check.outcome for check in launch.checks} == {"held"}
     assert launch.findings == ()
     assert launch.images_per_s == pytest.approx(1000.0)
+
+
+def test_load_is_looked_for_on_every_host(tmp_path):
+    blind = Missing(missing="/proc/stat cannot be read")
+    conditions = tuple(make_conditions(rank, foreign_cores=blind if rank == 2 else 0.1) for rank in range(4))
+    launch = analyse_launch(record(write_run(tmp_path, nodes=(4,)), 1, Recording(conditions=conditions)))
+    [check] = [check for check in launch.checks if check.name == "no foreign load"]
+    assert check.outcome == "could not look"
+    assert check.detail.endswith("on node3")
+
+
+def find_throttling(tmp_path, *, device, **changes):
+    """The gate's check, of a launch that ran on this device."""
+    folder = record(write_run(tmp_path), 1, Recording(conditions=(make_conditions(**changes),)))
+    environment = folder.environment().model_copy(update={"device": device})
+    folder.environment_path.write_text(environment.model_dump_json())
+    [check] = [check for check in analyse_launch(folder).checks if check.name == "no throttling"]
+    return check
+
+
+def test_a_gpu_at_its_power_limit_is_told_and_published(tmp_path):
+    check = find_throttling(tmp_path, device="cuda", throttle_reasons=("power cap",), gpu_throttled_s=0.0)
+    assert (check.outcome, check.detail) == ("held", "1 at their power limit")
+
+
+def test_a_gpu_that_does_not_tell_was_not_looked_at(tmp_path):
+    silent = Missing(missing="NVML: Driver Not Loaded")
+    asked = {"throttle_reasons": silent, "gpu_throttled_s": silent}
+    check = find_throttling(tmp_path, device="cuda", **asked)
+    assert (check.outcome, check.withholds) == ("could not look", False)
 
 
 def test_unlike_machines_are_not_one_measurement(tmp_path):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpcdl import report
+from hpcdl.analysis.communication import analyse_probe
+from hpcdl.analysis.expectation import expect_sizes
 from hpcdl.analysis.job import analyse_run
 from hpcdl.analysis.scaling import compare_sizes
-from hpcdl.records import Missing
+from hpcdl.analysis.sides import compare_engines
+from hpcdl.durable import publish_record
+from hpcdl.records import Collective, Missing, Probe
+from hpcdl.report import as_json
 from tests.unit.records_maker import KILLED, STOPPED, Recording, record, write_run
 
 FAILED = Recording(steps=7, outcome="stopped", outcomes={0: KILLED, 1: STOPPED}, summarised=False)
@@ -25,6 +32,13 @@ def measure(store, rates, *, nodes, force=False, one_machine=False, recording=No
         record(folder, index, Recording(**how) if rate else FAILED)
     [table] = compare_sizes([analyse_run(folder)], force=force).tables
     return table
+
+
+def test_a_size_whose_repeats_scatter_without_bound_has_no_number(tmp_path):
+    table = measure(tmp_path, [1000.0, 1900.0, 1000.0, 1900.0, 1000.0, 190.0], nodes=(1, 2), repeat=3)
+    assert table.base.images_per_s == pytest.approx(1000.0)
+    assert "scatter so widely" in table.points[1].images_per_s.missing
+    assert "scatter so widely" in table.points[1].efficiency.missing
 
 
 def test_weak_scaling(tmp_path):
@@ -251,3 +265,134 @@ def test_ideal_launches_have_an_efficiency_of_one(rate, sizes, strong):
     assert [point.speed_up for point in table.points] == pytest.approx(
         [point.relative for point in table.points]
     )
+
+
+# ---- What was to be expected ----
+
+HOROVOD, DDP = {"engine": "horovod", "transport": "mpi"}, {"engine": "ddp", "transport": "gloo"}
+
+
+def record_probe(run, index, *, seconds_per_byte=1e-9, **way):
+    launch = run.job().launches[index - 1]
+    exchanges = [
+        Collective(size_bytes=size, seconds=(1e-4 + seconds_per_byte * size,) * 9) for size in (4, 1 << 28)
+    ]
+    probe = Probe(
+        world_size=launch.world_size,
+        allreduce=tuple(exchanges),
+        mpi=Missing(missing="srun starts no MPI here"),
+        gradients=exchanges[-1],
+        links=Missing(missing="all ranks are on one node"),
+    )
+    publish_record(record(run, index, Recording(summarised=False, steps=0, **way)).probe_path, probe)
+
+
+def expect_all(*runs):
+    """The outlooks of each table over these runs."""
+    results = [analyse_run(run) for run in runs]
+    found = []
+    for result in results:
+        probed = [analyse_probe(launch) for launch in result.launches if launch.plan.kind == "probe"]
+        found.append((result.trainings, [probe for probe in probed if not isinstance(probe, Missing)]))
+    return [expect_sizes(table, found) for table in compare_sizes(results).tables]
+
+
+def test_each_engine_is_expected_to_be_what_its_own_launches_let_expect(tmp_path):
+    run = write_run(tmp_path, nodes=(1, 4), launches={"engines": ("horovod", "ddp"), "probe": "also"})
+    record_probe(run, 1, **HOROVOD)
+    record_probe(run, 2, **DDP, seconds_per_byte=8e-9)
+    for index, (way, rate) in enumerate([(HOROVOD, 256), (DDP, 128), (HOROVOD, 1000), (DDP, 500)], start=3):
+        record(run, index, Recording(images_per_s=rate, **way))
+    horovod, ddp = expect_all(run)
+    assert list(horovod) == list(ddp) == [(4, 4)]
+    # One rank's step takes 1 s and 2 s; what has changed beside that is what its own probe lets stand out.
+    assert 0.85 < horovod[4, 4].step_s < 1.1
+    assert ddp[4, 4].step_s > 1.7
+
+
+def test_an_engine_without_a_probe_is_not_measured_by_the_other_ones(tmp_path):
+    run = write_run(tmp_path, nodes=(1, 4), launches={"engines": ("horovod", "ddp"), "probe": "also"})
+    record_probe(run, 1, **HOROVOD)
+    for index, way in enumerate([HOROVOD, DDP, HOROVOD, DDP], start=3):
+        record(run, index, Recording(**way))
+    horovod, ddp = expect_all(run)
+    assert list(horovod) == [(4, 4)]
+    assert ddp == {}
+
+
+@pytest.mark.parametrize(("fusion_mb", "count"), [(64, 1), (1, 0)])
+def test_a_probe_of_other_buckets_lets_nothing_be_expected(tmp_path, fusion_mb, count):
+    train = write_run(tmp_path, nodes=(1, 4), launches={"probe": "also"})
+    record_probe(train, 1)
+    record(train, 2, Recording(engine="single", transport="none"))
+    record(train, 3)
+    result = analyse_run(train)
+    [table] = compare_sizes([result]).tables
+    probe = analyse_probe(result.launches[0])
+    changed = probe.launch.plan.train.model_copy(update={"fusion_mb": fusion_mb})
+    plan = probe.launch.plan.model_copy(update={"train": changed})
+    other = replace(probe, launch=replace(probe.launch, plan=plan))
+    assert len(expect_sizes(table, [(result.trainings, [other])])) == count
+
+
+def test_as_many_ranks_in_other_places_are_another_size(tmp_path):
+    """Two ranks on one node and on two: each is expected by the probe of its own job."""
+    apart = write_run(tmp_path, nodes=(1, 2), launches={"probe": "also"}, threads=4)
+    record_probe(apart, 1, seconds_per_byte=8e-9)
+    record(apart, 2, Recording(engine="single", transport="none", images_per_s=256))
+    record(apart, 3)
+    together = write_run(
+        tmp_path, run_id="20261122-151200-k3f9", tasks_per_node=2, launches={"probe": "also"}, threads=4
+    )
+    record_probe(together, 1)
+    record(together, 2)
+    [outlooks] = expect_all(apart, together)
+    assert set(outlooks) == {(2, 1), (2, 2)}
+    assert outlooks[2, 1].step_s < outlooks[2, 2].step_s
+    [table] = as_json.as_dict(report.build([analyse_run(apart), analyse_run(together)]))["scaling"]
+    shown = [row["expected_step_s"]["value"] for row in table["rows"][1:]]
+    assert shown == pytest.approx([outlooks[2, 1].step_s, outlooks[2, 2].step_s])
+
+
+def test_a_size_that_never_started_has_its_outlook(tmp_path):
+    run = write_run(tmp_path, nodes=(1, 2, 4), launches={"probe": "also"})
+    record_probe(run, 1)
+    record(run, 2, Recording(engine="single", transport="none", images_per_s=256))
+    record(run, 3)
+    [outlooks] = expect_all(run)
+    assert set(outlooks) == {(2, 2), (4, 4)}
+    assert outlooks[4, 4].step_s > 0
+    assert outlooks[4, 4].explanation == "", "there is nothing yet to be explained"
+
+
+# ---- Engines side by side ----
+
+
+def test_a_launch_that_never_started_is_no_engine_of_its_own(tmp_path):
+    run = write_run(tmp_path, nodes=(2,), repeat=2)
+    record(run, 1)
+    assert compare_engines(analyse_run(run).trainings) == ()
+    named = write_run(tmp_path / "b", nodes=(2,), repeat=2, engine="horovod")
+    record(named, 1)
+    assert compare_engines(analyse_run(named).trainings) == (), "only its transport is not known"
+
+
+def test_an_engine_that_was_asked_for_and_never_started_keeps_its_row(tmp_path):
+    run = write_run(tmp_path, nodes=(2,), launches={"engines": ("horovod", "ddp")})
+    record(run, 1)
+    [sides] = compare_engines(analyse_run(run).trainings)
+    assert [side.engine for side in sides.sides] == ["horovod", "ddp"]
+    assert sides.sides[1].over_first == Missing(missing="the launch has not started")
+
+
+def test_what_is_withheld_is_no_ratio_to_the_first(tmp_path):
+    """With --force its images/s stand struck through, and not once more as so many times the first."""
+    run = write_run(tmp_path, nodes=(2,), launches={"engines": ("horovod", "ddp")}, steps=20)
+    record(run, 1, Recording(images_per_s=1000.0, **HOROVOD))
+    record(run, 2, Recording(images_per_s=900.0, **DDP))
+    result = analyse_run(run)
+    [sides] = compare_engines(result.trainings)
+    assert [type(side.over_first) for side in sides.sides] == [Missing, Missing]
+    [engines] = [one for one in report.build([result], force=True).sections if one.key == "engines"]
+    over = [column.key for column in engines.columns].index("over_first")
+    assert not any(row[over].struck for row in engines.rows)

@@ -453,6 +453,30 @@ def test_what_cannot_be_told_does_not_pass_for_faster(hpcdl, tmp_path):
     assert "cannot be told: 20 steps are too few" in err
 
 
+@pytest.mark.parametrize(("limit", "code"), [("3%", 1), ("30%", 0)])
+def test_a_slowdown_that_cannot_be_excluded_fails(hpcdl, tmp_path, limit, code):
+    noisy = (1000.0, 1050.0, 950.0, 1020.0)
+    first, second = write_two(tmp_path, noisy, [0.99 * rate for rate in noisy])
+    left, out, err = hpcdl("compare", first, second, "--fail-slower", limit)
+    assert left == code
+    assert "no difference seen" in out
+    told = " ".join(err.split())
+    assert ("slower by more than 3 % cannot be told: on 1 rank the change is from -" in told) == (code == 1)
+    assert ("--repeat 5" in told) == (code == 1)
+
+
+def test_a_size_that_is_gone_is_no_pass(hpcdl, tmp_path):
+    """B lost its largest size: what was compared is equal, and yet nobody may conclude that B is not slower."""
+    for run_id, nodes in (("20261122-141200-aaaa", (1, 2)), ("20261122-151200-bbbb", (1,))):
+        run = write_run(tmp_path / "runs", run_id=run_id, nodes=nodes)
+        for index in range(1, len(nodes) + 1):
+            record(run, index, Recording(images_per_s=1000.0))
+    code, _, err = hpcdl("compare", "aaaa", "bbbb", "--fail-slower", "3%")
+    assert code == 1
+    assert "cannot be told: it was not measured there" in " ".join(err.split())
+    assert hpcdl("compare", "aaaa", "bbbb")[0] == 0
+
+
 CONCLUSION_MISTAKES = {
     "one run": (["compare", "aaaa"], "Missing argument"),
     "itself": (["compare", "aaaa", "aaaa"], "with itself"),
@@ -479,6 +503,15 @@ def test_mistakes_in_drawing_conclusions(hpcdl, tmp_path, name):
     assert expected in " ".join(err.split())
 
 
+@pytest.mark.parametrize("engine", ["ddp", "horovod,ddp"])
+def test_a_probe_leaves_the_transport_to_engines_that_know_no_mpi(hpcdl, engine):
+    """Also where Horovod, mpi4py and mpirun are there."""
+    code, out, err = hpcdl("probe", "--ranks", "2", "--engine", engine, "--dry-run")
+    assert code == 0, err
+    transports = {launch["train"]["transport"] for launch in json.loads(out)["launches"]}
+    assert transports == {"auto"}
+
+
 def test_predict_draws_a_sweep_on(hpcdl, tmp_path):
     run = write_run(tmp_path / "runs", nodes=(1, 2, 4))
     for index, rate in enumerate((1000.0, 1900.0, 3500.0), start=1):
@@ -493,6 +526,21 @@ def test_predict_draws_a_sweep_on(hpcdl, tmp_path):
     assert "withheld" not in table["rows"][4]["images_per_s"]
     forced = json.loads(hpcdl("predict", "--nodes", "8,64", "--json", "--force")[1])
     assert forced["predictions"][0]["rows"][4]["images_per_s"]["withheld"] > 3500
+
+
+def test_predict_shows_the_good_table_and_tells_of_the_bad_one(hpcdl, tmp_path):
+    good = write_run(tmp_path / "runs", nodes=(1, 2), run_id="20261122-141200-aaaa")
+    bad = write_run(tmp_path / "runs", nodes=(1, 2), run_id="20261122-151200-bbbb", model="overfeat")
+    record(good, 1)
+    record(good, 2, Recording(images_per_s=1900.0))
+    record(bad, 1)
+    code, out, err = hpcdl("predict", bad.run_id, good.run_id, "--nodes", "4", "--json")
+    data = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [table["title"].split(" ")[0] for table in data["predictions"]] == ["AlexNet"]
+    assert any("OverFeat" in note["text"] and "needs two" in note["text"] for note in data["notes"])
+    code, _, err = hpcdl("predict", bad.run_id, "--nodes", "4")
+    assert (code, "1 of the sizes has a throughput" in " ".join(err.split())) == (2, True)
 
 
 def test_a_precision_that_was_not_reached_is_told(hpcdl, tmp_path):

@@ -67,6 +67,13 @@ def test_two_steps_on_one_line_are_none():
     assert [line for line, _ in torn] == [1]
 
 
+def test_a_number_beyond_its_column_is_no_step():
+    step = json.loads(make_step(0, 1).model_dump_json())
+    odd = [{"rank": -1}, {"rank": 99_999_999_999}, {"step": -3}, {"images": 2**40}]
+    table, torn = parse("\n".join(json.dumps(step | one) for one in [*odd, {}]).encode())
+    assert (len(table), len(torn)) == (1, 4)
+
+
 def test_an_unknown_key_and_a_number_without_end_are_no_step():
     step = json.loads(make_step(0, 1).model_dump_json())
     table, torn = parse(

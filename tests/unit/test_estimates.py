@@ -23,7 +23,7 @@ from hpcdl.estimates.intervals import (
     scale,
     total,
 )
-from hpcdl.estimates.precision import next_look, reached
+from hpcdl.estimates.precision import is_precise, next_look, reached
 from hpcdl.estimates.steady import NoSteadyState, SteadyState, find_steady_state
 
 
@@ -32,6 +32,11 @@ def around(value, width):
 
 
 # ---- Intervals ----
+
+
+def test_the_inverse_of_what_may_be_zero_is_unbounded():
+    assert invert(around(1.0, 0.5), 10).bounded
+    assert not invert(around(1.0, 1.0), 10).bounded
 
 
 def test_student_t_over_repeats():
@@ -198,6 +203,14 @@ def test_precision_needs_samples_and_a_narrow_interval():
     assert next_look(60) == 120
 
 
+@pytest.mark.parametrize(
+    ("effective", "width", "precise"), [(100, 0.005, True), (99, 0.001, False), (400, 0.02, False)]
+)
+def test_the_rule_of_precision_is_one_for_all_who_ask(effective, width, precise):
+    mean = Interval(1.0, 1 - width, 1 + width, count=400, effective=effective)
+    assert is_precise(SteadyState(0, mean), 0.01) is precise
+
+
 # ---- Comparison ----
 
 
@@ -279,6 +292,12 @@ def test_a_law_that_does_not_fit_says_so_in_its_width():
     fit = fit_scaling([1, 2, 4, 8], [around(rate, 0.001 * rate) for rate in rates])
     assert fit.misfit > 0.1
     assert fit.predict(16).half_width >= fit.misfit
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_law_without_a_finite_rate_has_no_bounds():
+    rates = [around(1000.0, 400.0), around(500.0, 0.5), around(100.0, 0.1)]
+    assert not fit_scaling([1, 2, 4], rates).predict(8).bounded
 
 
 def test_karp_flatt_of_the_dgx_1():

@@ -23,6 +23,7 @@ from hpcdl.report.formats import FORMATS
 from hpcdl.report.listing import list_runs
 from hpcdl.report.models import describe_model, list_models
 from hpcdl.store import Store
+from tests.unit import records_maker
 from tests.unit.records_maker import KILLED, STOPPED, Recording, record, write_run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -384,3 +385,33 @@ def test_models_load_no_analysis():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+# ---- What an interval is good for ----
+
+
+@pytest.mark.parametrize(("steps", "reached"), [(40, "no"), (240, "yes")])
+def test_the_report_says_precise_where_the_worker_stops(steps, reached, tmp_path):
+    """Even steps make a narrow interval at once, but 40 may be even by chance."""
+    run = write_run(tmp_path, steps=steps, max_steps=steps, precision="1%")
+    record(run, 1)
+    content = report.build([analyse_run(run)])
+    data = json.loads(as_json.render(content))
+    assert data["launches"][0]["precision_reached"] == reached
+    told = [note.text for note in content.notes if "as good as 40 independent ones where 100" in note.text]
+    assert len(told) == (reached == "no")
+
+
+def test_a_rate_without_an_upper_bound_is_not_published(tmp_path, monkeypatch):
+    """One step as long as all others together: the mean step may as well be nothing."""
+    monkeypatch.setattr(records_maker, "wobble", lambda step: 37.05 if step == 22 else -0.95)
+    run = write_run(tmp_path)
+    record(run, 1)
+    [row] = json.loads(as_json.render(report.build([analyse_run(run)])))["launches"]
+    assert "no upper bound" in row["images_per_s"]["missing"]
+    assert (row["interval"], row["steady"]) == (None, "40 of 40")
+
+
+def test_json_leaves_out_an_end_that_is_nowhere():
+    endless = Quantity(1.0, "images/s", low=0.5, high=float("inf"))
+    assert as_json.as_value(endless) == {"value": 1.0, "unit": "images/s", "low": 0.5}
