@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,11 @@ def missing() -> str:
     """Why there can be no cluster on this machine, and what to do about it; empty when there can be."""
     if not _may_make_namespaces():
         return "the test cluster needs root with the right to make network namespaces and mounts"
+    if Path(sys.prefix).is_relative_to("/tmp"):
+        # Where two nodes share one /tmp, their MPI sessions collide.
+        return (
+            f"each node of the test cluster has a /tmp of its own, and {sys.prefix} would be in none: move it"
+        )
     packages = {package for program, package in PROGRAMS.items() if shutil.which(program) is None}
     return f"the test cluster needs: apt-get install {' '.join(sorted(packages))}" if packages else ""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster import daemons, layout, network
+from tests.cluster import daemons, layout, network, slurm_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,3 +131,8 @@ def test_without_accounting_there_is_no_sacct_but_jobs_run(
 ) -> None:
     assert "disabled" in client("sacct", fails=True)
     assert submit(shared_dir, "hostname").strip() in layout.NODES
+
+
+def test_a_checkout_below_tmp_is_on_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", "/tmp/hpcdl/.venv")
+    assert "a /tmp of its own" in slurm_cluster.missing()
