@@ -30,8 +30,9 @@ NOTABLE_COST = 0.10
 STEADY_SHARE = 0.5
 DISTANCE = 4.0
 # How far apart equal ranks are taken to be at least, of their own work: a tenth is then the least that is named. Of
-# two ranks nobody can tell how far equal ones would be apart: there it takes a quarter.
-LEAST_SPREAD, LEAST_SPREAD_OF_TWO = 0.025, 0.0625
+# two ranks nobody can tell how far equal ones would be apart: there it takes a quarter. In a rehearsal ranks share one
+# machine's cores, and which of them gets less is its scheduler's choice: there it takes a half.
+LEAST_SPREAD, LEAST_SPREAD_OF_TWO, LEAST_SPREAD_OF_REHEARSAL = 0.025, 0.0625, 0.125
 # Now and then: some steps of twice its own usual work, which cost more than all that the others cost together.
 STUMBLE, FEWEST_STUMBLES, STUMBLER_SHARE = 2.0, 3, 4.0
 FEWEST_STEPS = 20
@@ -70,12 +71,18 @@ def find_launch_stragglers(launch: LaunchResult) -> tuple[Straggler, ...]:
         return ()
     steps = launch.steps.between(pace.first_steady, pace.last)
     hosts = launch.environment.hosts if launch.environment else ()
-    found = find_stragglers(steps, launch.world_size, hosts, launch.conditions)
+    rehearsal = launch.rehearsal is not None
+    found = find_stragglers(steps, launch.world_size, hosts, launch.conditions, rehearsal=rehearsal)
     return () if isinstance(found, Missing) else found
 
 
 def find_stragglers(
-    steps: StepTable, ranks: int, hosts: Sequence[Host], conditions: Sequence[Conditions]
+    steps: StepTable,
+    ranks: int,
+    hosts: Sequence[Host],
+    conditions: Sequence[Conditions],
+    *,
+    rehearsal: bool = False,
 ) -> tuple[Straggler, ...] | Missing:
     """The ranks that hold up the others, the costliest first; none where all are alike.
 
@@ -84,6 +91,7 @@ def find_stragglers(
         ranks: How many ranks there are.
         hosts: Each rank's view of its machine.
         conditions: What surrounded the ranks.
+        rehearsal: They share one machine's cores.
     """
     if ranks < 2:
         return Missing(missing="one rank has nobody to wait for it")
@@ -92,7 +100,8 @@ def find_stragglers(
         return Missing(missing=f"fewer than {FEWEST_STEPS} steps of all ranks were recorded")
     own_s = (steps.input_s + steps.compute_s).reshape(ranks, count)
     step_s = float(steps.step_s.sum()) / ranks
-    found = sorted(_judge_ranks(own_s, step_s), key=lambda one: -one[2])
+    least = LEAST_SPREAD_OF_REHEARSAL if rehearsal else LEAST_SPREAD
+    found = sorted(_judge_ranks(own_s, step_s, least), key=lambda one: -one[2])
     places = {host.rank: host for host in hosts}
     around = {one.rank: one for one in conditions}
     beside = {places[one.rank].host: one.foreign for one in conditions if one.foreign and one.rank in places}
@@ -117,12 +126,13 @@ def find_stragglers(
 _Judged = tuple[int, float, float, float, Literal["steady", "now and then"]]
 
 
-def _judge_ranks(own_s: NDArray[np.float64], step_s: float) -> Iterable[_Judged]:
+def _judge_ranks(own_s: NDArray[np.float64], step_s: float, least: float) -> Iterable[_Judged]:
     """(rank, slowness, cost, share of steps in which it was last, habit) of those to be named.
 
     Args:
         own_s: (ranks, steps), each rank's own work.
         step_s: All steps of one rank together.
+        least: How far apart equal ranks are taken to be at least.
     """
     ranks, count = own_s.shape
     slowest = own_s.argmax(axis=0)
@@ -137,7 +147,7 @@ def _judge_ranks(own_s: NDArray[np.float64], step_s: float) -> Iterable[_Judged]
         middle = float(np.median(others_s))
         facts = (float(medians_s[rank]) / middle if middle else 1.0, float(costs[rank]), float(shares[rank]))
         stumbles = (slowest == rank) & (own_s[rank] > STUMBLE * medians_s[rank])
-        far = medians_s[rank] - middle > DISTANCE * _spread(others_s)
+        far = medians_s[rank] - middle > DISTANCE * _spread(others_s, least)
         if shares[rank] >= STEADY_SHARE and far and _lasts(own_s, int(rank)):
             yield (int(rank), *facts, "steady")
         elif stumbles.sum() >= FEWEST_STUMBLES and costs[rank] > STUMBLER_SHARE * (costs.sum() - costs[rank]):
@@ -150,14 +160,14 @@ def _lasts(own_s: NDArray[np.float64], rank: int) -> bool:
     return all(int(np.median(third, axis=1).argmax()) == rank for third in thirds)
 
 
-def _spread(others_s: NDArray[np.float64]) -> float:
+def _spread(others_s: NDArray[np.float64], least: float) -> float:
     """How far ranks other than the suspect are apart in their own work; robust where there are enough of them."""
     middle = float(np.median(others_s))
     if len(others_s) == 1:
-        return LEAST_SPREAD_OF_TWO * middle
+        return max(LEAST_SPREAD_OF_TWO, least) * middle
     half_range = float(np.ptp(others_s)) / 2
     deviation = MAD_TO_SIGMA * float(np.median(np.abs(others_s - middle)))
-    return max(deviation if len(others_s) > 4 else half_range, LEAST_SPREAD * middle)
+    return max(deviation if len(others_s) > 4 else half_range, least * middle)
 
 
 def _name_foreign(foreign: Sequence[str]) -> Iterable[str]:

@@ -91,6 +91,15 @@ def test_all_ranks_slow_at_once_is_nobodys_fault():
     assert find(own_s) == ()
 
 
+@pytest.mark.parametrize(("slowness", "named"), [(1.3, False), (1.8, True)])
+def test_ranks_that_share_cores_are_unlike_by_the_schedulers_choice(slowness, named):
+    own_s = even()
+    own_s[1] *= slowness
+    assert len(find(own_s)) == 1
+    found = find_stragglers(make_steps(own_s), 4, make_hosts(4), (), rehearsal=True)
+    assert (len(found) == 1) is named
+
+
 def test_a_rank_is_joined_with_what_surrounds_it():
     own_s = even()
     own_s[3] *= 3
