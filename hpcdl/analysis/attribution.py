@@ -36,6 +36,8 @@ TITLES: dict[Key, str] = {
 }
 # A share is worth a word from here on, if its interval does not reach down to nothing.
 NOTABLE_SHARE = 0.05
+# An interval that reaches up to here leaves open what binds the step.
+NOTABLE_LIMIT = 0.25
 
 LOOSENED_BY: dict[Key, str] = {
     "compute": "a faster device, or fewer bits (--dtype bf16 on a GPU), would shorten the step",
@@ -232,6 +234,8 @@ def judge(shares: Sequence[Share], *, alone: bool) -> str:
         "other": _take_from(0, left_over),
     }
     told = [*_tell_worst(losses), *_tell_hidden(left_over)]
+    if not told and (open_yet := _tell_open(losses)):
+        return open_yet
     computing = f"computing binds the step, {_percent(known['compute'])} of it: {LOOSENED_BY['compute']}"
     return "; ".join(told) or computing
 
@@ -245,6 +249,18 @@ def _tell_worst(losses: Mapping[Key, Interval]) -> Iterator[str]:
     if own:
         worst = max(own, key=lambda key: own[key])
         yield f"{LOSSES[worst]} costs {_percent(losses[worst])} of the step: {LOOSENED_BY[worst]}"
+
+
+def _tell_open(losses: Mapping[Key, Interval]) -> str:
+    """Where intervals are so wide that a share that binds may hide in them; empty where none can."""
+    wide = {key: loss.high for key, loss in losses.items() if loss.high >= NOTABLE_LIMIT}
+    if not wide:
+        return ""
+    widest = max(wide, key=lambda key: wide[key])
+    return (
+        f"what binds the step cannot be told yet: {LOSSES[widest]} may cost nothing or up to "
+        f"{100 * wide[widest]:.0f} % of it; more steps or --repeat 5 would narrow it"
+    )
 
 
 def _tell_hidden(left_over: Interval) -> Iterator[str]:

@@ -36,6 +36,8 @@ LEAST_SPREAD, LEAST_SPREAD_OF_TWO, LEAST_SPREAD_OF_REHEARSAL = 0.025, 0.0625, 0.
 # Now and then: some steps of twice its own usual work, which cost more than all that the others cost together.
 STUMBLE, FEWEST_STUMBLES, STUMBLER_SHARE = 2.0, 3, 4.0
 FEWEST_STEPS = 20
+# Less is what any machine does beside a job, and explains no straggler.
+NOTABLE_FOREIGN_CORES = 0.1
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ def find_stragglers(
     found = sorted(_judge_ranks(own_s, step_s, least), key=lambda one: -one[2])
     places = {host.rank: host for host in hosts}
     around = {one.rank: one for one in conditions}
-    beside = {places[one.rank].host: one.foreign for one in conditions if one.foreign and one.rank in places}
+    beside = {
+        places[one.rank].host: one.foreign for one in conditions if one.rank in places and _is_crowded(one)
+    }
     return tuple(
         Straggler(
             rank=rank,
@@ -150,8 +154,15 @@ def _judge_ranks(own_s: NDArray[np.float64], step_s: float, least: float) -> Ite
         far = medians_s[rank] - middle > DISTANCE * _spread(others_s, least)
         if shares[rank] >= STEADY_SHARE and far and _lasts(own_s, int(rank)):
             yield (int(rank), *facts, "steady")
-        elif stumbles.sum() >= FEWEST_STUMBLES and costs[rank] > STUMBLER_SHARE * (costs.sum() - costs[rank]):
+        elif stumbles.sum() >= FEWEST_STUMBLES and _is_costly(
+            float(excess_s[stumbles].sum()) / step_s, costs, int(rank)
+        ):
             yield (int(rank), *facts, "now and then")
+
+
+def _is_costly(stumbling: float, costs: NDArray[np.float64], rank: int) -> bool:
+    """Whether what a rank's stumbles alone cost is worth a name, and far more than all that the others cost."""
+    return stumbling >= NOTABLE_COST and stumbling > STUMBLER_SHARE * (costs.sum() - costs[rank])
 
 
 def _lasts(own_s: NDArray[np.float64], rank: int) -> bool:
@@ -168,6 +179,11 @@ def _spread(others_s: NDArray[np.float64], least: float) -> float:
     half_range = float(np.ptp(others_s)) / 2
     deviation = MAD_TO_SIGMA * float(np.median(np.abs(others_s - middle)))
     return max(deviation if len(others_s) > 4 else half_range, least * middle)
+
+
+def _is_crowded(one: Conditions) -> bool:
+    cores = one.foreign_cores
+    return bool(one.foreign) and not isinstance(cores, Missing) and cores >= NOTABLE_FOREIGN_CORES
 
 
 def _name_foreign(foreign: Sequence[str]) -> Iterable[str]:

@@ -95,11 +95,13 @@ def _draw(attribution: Attribution) -> Shares:
 def _tell_overlap(overlap: Interval | Missing) -> str:
     if isinstance(overlap, Missing):
         return f"overlap of computing and exchange: not published: {overlap.missing}"
-    if overlap.value <= 0:
+    if overlap.high <= 0:
         return (
             "computing hides none of the exchange: beside computing it takes "
             f"{1 - overlap.value:.1f} times what it takes alone"
         )
+    if overlap.low <= 0:
+        return f"how much of the exchange computing hides cannot be told: none or up to {100 * overlap.high:.0f} %"
     ends = f"{100 * overlap.low:.0f} to {100 * overlap.high:.0f} %"
     return f"computing hides {100 * overlap.value:.0f} % of the exchange ({ends})"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hpcdl.analysis.attribution import attribute
+from hpcdl.analysis.attribution import Share, attribute, judge
 from hpcdl.analysis.job import analyse_run
 from hpcdl.estimates.intervals import Interval, ratio
 from hpcdl.records import Missing
+from hpcdl.report.attributions import _tell_overlap
 from tests.unit.records_maker import KILLED, Recording, record, write_run
 
 # Seconds of a step: computing 0.6, exposed exchange 0.25, input 0.1, and 0.05 in which the two pass at the same time.
@@ -134,6 +135,35 @@ def test_overlap_is_what_the_exchange_alone_takes_longer(tmp_path):
     hidden = measure(tmp_path / "b", STEPS_S | {"full": 0.75}, alone_s=alone_s).overlap
     assert hidden.high == 1.0
     assert hidden.value == pytest.approx(1.0, abs=0.02)
+
+
+def bound(low, value, high):
+    return Interval(value=value, low=low, high=high, count=40, effective=40)
+
+
+def test_what_wide_intervals_leave_open_is_not_decided():
+    """As on two busy cores: the exchange may cost nothing, or half of the step."""
+    parts = {"compute": (0.6, 0.8, 1.06), "exchange": (-0.17, 0.19, 0.47), "input": (-0.5, -0.1, 0.16)}
+    parts["other"] = (-0.2, 0.1, 0.5)
+    shares = [Share(key, bound(*ends), bound(*ends)) for key, ends in parts.items()]
+    verdict = judge(shares, alone=False)
+    assert verdict.startswith(
+        "what binds the step cannot be told yet: exposed communication may cost nothing"
+    )
+    assert "up to 47 %" in verdict
+    assert "--repeat 5" in verdict
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ((-13.0, -3.7, 1.0), "cannot be told: none or up to 100 %"),
+        ((-5.0, -3.7, -2.0), "beside computing it takes 4.7 times what it takes alone"),
+        ((0.5, 0.6, 0.7), "computing hides 60 % of the exchange (50 to 70 %)"),
+    ],
+)
+def test_overlap_is_told_as_surely_as_it_is_known(ends, words):
+    assert words in _tell_overlap(bound(*ends))
 
 
 def test_without_variants_there_is_no_attribution(tmp_path):

@@ -92,6 +92,16 @@ def test_all_ranks_slow_at_once_is_nobodys_fault():
 
 
 @pytest.mark.parametrize(("slowness", "named"), [(1.3, False), (1.8, True)])
+def test_a_few_stumbles_do_not_make_a_slow_rank_one_that_stumbles(slowness, named):
+    """What it costs to be a third slower than the others is no cost of three long steps."""
+    own_s = even(steps=200, sigma=0.01)
+    own_s[1] *= slowness
+    own_s[1, ::50] *= 2.5
+    found = find_stragglers(make_steps(own_s), 4, make_hosts(4), (), rehearsal=True)
+    assert (len(found) == 1) is named
+
+
+@pytest.mark.parametrize(("slowness", "named"), [(1.3, False), (1.8, True)])
 def test_ranks_that_share_cores_are_unlike_by_the_schedulers_choice(slowness, named):
     own_s = even()
     own_s[1] *= slowness
@@ -125,7 +135,8 @@ def test_what_others_run_on_its_host_is_told_of_any_of_its_ranks():
     own_s = even()
     own_s[3] *= 3
     hosts = [host.model_copy(update={"host": "node1"}) for host in make_hosts(4)]
-    conditions = [make_conditions(0, foreign=("stress (pid 42): 5.5 cores",)), make_conditions(3)]
+    foreign = {"foreign": ("stress (pid 42): 5.5 cores",), "foreign_cores": 5.5}
+    conditions = [make_conditions(0, **foreign), make_conditions(3)]
     [found] = find_stragglers(make_steps(own_s), 4, hosts, conditions)
     assert "beside it ran stress (pid 42): 5.5 cores" in found.why
 
