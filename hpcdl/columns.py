@@ -66,7 +66,7 @@ class StepTable:
         """The whole of each step."""
         return self.input_s + self.compute_s + self.exchange_s + self.update_s
 
-    def where(self, chosen: NDArray[np.bool_] | slice) -> StepTable:
+    def where(self, chosen: NDArray[Any] | slice) -> StepTable:
         """Some of the rows; a slice shares memory with this table."""
         return StepTable(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
@@ -131,15 +131,20 @@ def _to_column(rows: Sequence[_Row], name: str) -> NDArray[Any]:
 
 
 def join_tables(tables: Iterable[StepTable]) -> StepTable:
-    """All rows, by rank and step."""
-    kept = [table for table in tables if len(table)]
+    """All rows, by rank and step. Each table has its own ranks as a rule: then one behind the other is the order."""
+    kept = sorted((_sort(table) for table in tables if len(table)), key=lambda table: int(table.rank[0]))
     if not kept:
         return EMPTY
-    joined = [np.concatenate([getattr(table, field.name) for table in kept]) for field in fields(StepTable)]
+    joined = StepTable(
+        *(np.concatenate([getattr(table, field.name) for table in kept]) for field in fields(StepTable))
+    )
     del kept
-    order = np.lexsort((joined[1], joined[0]))
-    if not np.array_equal(order, np.arange(len(order))):
-        # One column after another, so that only one is held twice.
-        for index, column in enumerate(joined):
-            joined[index] = column[order]
-    return StepTable(*joined)
+    return _sort(joined)
+
+
+def _sort(table: StepTable) -> StepTable:
+    """By rank and step; the table itself where it is in order."""
+    ranks, steps = table.rank, table.step
+    if np.all((ranks[1:] > ranks[:-1]) | ((ranks[1:] == ranks[:-1]) & (steps[1:] >= steps[:-1]))):
+        return table
+    return table.where(np.lexsort((steps, ranks)))

@@ -28,6 +28,8 @@ ROUNDS = 9
 # Of window x cores; and the ratio of steps per second, which is shown beside it.
 CPU_TARGET, SPEED_TARGET = 0.005, 0.98
 FLUSH_S = 2.0
+# Until the recorder has read what the rank has said.
+SETTLE_S = 0.2
 
 
 class Recorder(threading.Thread):
@@ -84,15 +86,14 @@ def _take_turns(
     cores = len(os.sched_getaffinity(0))
     for _ in range(rounds):
         windows: dict[str, list[tuple[float, float]]] = {"on": [], "off": []}
-        before_s = recorder.cpu_s
         for mode in ("on", "off", "off", "on"):
             windows[mode].append(_work(worker, mode))
-        (on_s, on_cpu_s), (off_s, off_cpu_s) = (
-            tuple(map(sum, zip(*windows[mode], strict=True))) for mode in ("on", "off")
-        )
+        (on_s, off_s) = (sum(elapsed_s for elapsed_s, _ in windows[mode]) for mode in ("on", "off"))
         speeds.append(off_s / on_s)
-        extra_s = max(0.0, on_cpu_s - off_cpu_s) + recorder.cpu_s - before_s
-        shares.append(extra_s / (on_s * cores))
+        before_s = recorder.cpu_s
+        bare_s = sum(_work(worker, "bare")[1] for _ in windows["on"])
+        time.sleep(SETTLE_S)
+        shares.append((bare_s + recorder.cpu_s - before_s) / (on_s * cores))
     return speeds, shares
 
 

@@ -1,4 +1,8 @@
-"""One rank that trains LeNet: a window of steps for each line on stdin, with instruments ('on') or without ('off')."""
+"""One rank that trains LeNet: a window of steps for each line on stdin, with instruments ('on') or without ('off').
+
+'bare' is as many steps of nothing but the instruments: what they cost by themselves, which a difference of two
+windows would drown in noise.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from hpcdl import networks
 from hpcdl.local import choose_launcher
@@ -39,6 +45,18 @@ class Silent:
         return iter(())
 
 
+def pretend(trainer: Trainer, step: int, parameters: int, loss: torch.Tensor) -> None:
+    """All that a step says to its clock, and what the clock then says to the supervisor."""
+    clock = trainer.clock
+    clock.begin(step, warmup=False)
+    clock.have_input()
+    for _ in range(parameters):
+        clock.gradient_ready()
+    clock.exchanged()
+    clock.updated(64, loss)
+    trainer._report(clock.finished())  # noqa: SLF001 (as its own step does)
+
+
 def main(pipe: str) -> None:
     train = Train(model="lenet", batch=64, steps=STEPS, engine="single", device="cpu", threads=1)
     benchmark = Benchmark(train=train, launches=Launches(nodes=(1,)))
@@ -52,13 +70,18 @@ def main(pipe: str) -> None:
     batches = data.make(request_data(rank, network, layout)).open(10_000_000)
     trainer = Trainer(rank, network, layout, None)
     clocks = {"on": trainer.clock, "off": Silent()}
+    parameters, loss = len(list(trainer.model.parameters())), torch.tensor(1.0)
     for step in range(WARMUP):
         trainer.step(step, batches, warmup=True)
     for line in sys.stdin:
-        trainer.clock = clocks[line.strip()]
+        mode = line.strip()
+        trainer.clock = clocks.get(mode, clocks["on"])
         begin_s, cpu_s = time.perf_counter(), time.process_time()
         for step in range(STEPS):
-            trainer.step(step, batches, warmup=False)
+            if mode == "bare":
+                pretend(trainer, step, parameters, loss)
+            else:
+                trainer.step(step, batches, warmup=False)
         print(time.perf_counter() - begin_s, time.process_time() - cpu_s, flush=True)
 
 

@@ -35,6 +35,8 @@ ENDLESS = 1_000_000
 # Batches that either side has ready when its turn comes: they cost the window nothing, and do not count.
 READY_OF_DALI = 4
 READY_OF_EACH_WORKER = 2  # torch's prefetch_factor
+# As long as either side may take to fill its queue when it is not asked for more.
+SETTLE_S = 1.0
 
 
 def main() -> None:
@@ -96,6 +98,8 @@ def measure(root: Path, model: str, *, threads: int, batch: int, seconds: float,
         for pair in range(pairs):
             order = ("dali", "plain") if pair % 2 == 0 else ("plain", "dali")
             for name in order:
+                # What the other one still makes ready ahead is no work of this one's window.
+                time.sleep(SETTLE_S)
                 windows[name].append(_measure_window(streams[name], ready[name], batch, seconds))
             print(json.dumps({"pair": pair + 1, "of": pairs}), flush=True)
     return Loading(
