@@ -56,11 +56,10 @@ def test_a_clean_network_is_mapped_and_nobody_named(person: Person) -> None:
     assert "REHEARSAL" in text
 
 
-@pytest.mark.parametrize("engine", [("ddp",), ("horovod", "--transport", "gloo")], ids=["ddp", "horovod"])
-def test_without_mpi_the_links_are_mapped_over_gloo(person: Person, engine: tuple[str, ...]) -> None:
-    _, facts = probe(person, "--pmi", "none", "--engine", *engine)
+def test_without_mpi_the_links_are_mapped_over_gloo(person: Person) -> None:
+    _, facts = probe(person, "--pmi", "none", "--engine", "ddp")
     [allreduce], [links] = facts["probes"], facts["links"]
-    assert (allreduce["engine"], allreduce["transport"]) == (engine[0], "gloo")
+    assert (allreduce["engine"], allreduce["transport"]) == ("ddp", "gloo")
     assert all("missing" in row["mpi_s"] for row in allreduce["rows"])
     assert (links["transport"], links["suspects"]) == ("gloo", None)
     assert [row["host"] for row in links["rows"]] == ["node1", "node2", "node3", "node4"]
@@ -95,8 +94,8 @@ def test_a_node_without_its_cpu_is_the_straggler(person: Person) -> None:
 @pytest.mark.dali
 def test_where_the_time_goes_on_a_quiet_cluster(person: Person) -> None:
     """Nothing was planted, so nobody is named; every launch of the attribution ran in the one job."""
-    flags = ["--data", "digits", "--global-batch", "256", "--threads", "1", "--steps", "40", "--warmup", "3"]
-    person.hpcdl("submit", "--nodes", "4", "--model", "lenet", *flags, "--attribution", "--wait")
+    flags = ["--data", "digits", "--global-batch", "64", "--threads", "1", "--steps", "40", "--warmup", "3"]
+    person.hpcdl("submit", "--nodes", "2", "--model", "lenet", *flags, "--attribution", "--wait")
     facts = json.loads(person.hpcdl("report", "--json", "--force").stdout)
     assert [launch["variant"] for launch in facts["launches"]] == [
         "full",
@@ -106,12 +105,12 @@ def test_where_the_time_goes_on_a_quiet_cluster(person: Person) -> None:
     ]
     assert facts["stragglers"] == []
     [probed] = facts["probes"]
-    assert probed["ranks"] == 4
+    assert probed["ranks"] == 2
     [where] = facts["attribution"]
     assert [row["key"] for row in where["rows"]] == ["compute", "exchange", "input", "other"]
     assert where["verdict"]
     quiet = [launch for launch in facts["launches"] if "value" in launch["images_per_s"]]
-    if len(quiet) == 4:  # two cores under four ranks are not always steady; then it is withheld, and says why
+    if len(quiet) == 4:  # two cores under two ranks are not always steady; then it is withheld, and says why
         shares = [row["share"]["value"] for row in where["rows"]]
         assert sum(shares) == pytest.approx(1.0)
     else:
