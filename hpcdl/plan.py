@@ -9,7 +9,7 @@ from hpcdl import networks
 from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen
 from hpcdl.site import Site
-from hpcdl.spec import Benchmark, Device, Dtype, Engine, Layout, Source, Transport, digest
+from hpcdl.spec import Benchmark, Device, Dtype, Engine, Layout, Metering, Source, Transport, digest
 
 Launcher = Literal["srun", "mpirun", "direct"]
 Kind = Literal["train", "probe"]
@@ -55,6 +55,7 @@ class Training(Frozen):
     epochs: int | None
     precision: float | None
     max_steps: int | None
+    min_window_s: float | None = None
     warmup: int
     engine: Engine
     transport: Transport
@@ -92,6 +93,7 @@ class Launch(Frozen):
     pmi: str | None
     network: str | None
     progress_timeout_s: float
+    power: Metering | None = None
     train: Training
 
     @property
@@ -232,6 +234,7 @@ def make_launches(
             pmi=_pmi(benchmark, site, one) if launcher == "srun" else None,
             network=site.node.network,
             progress_timeout_s=benchmark.launches.progress_timeout_s,
+            power=benchmark.power if benchmark.power.sample and one.kind == "train" else None,
             train=resolve_training(benchmark, one.size, engine=one.engine, variant=one.variant),
             **one.size.model_dump(),
         )
@@ -402,10 +405,13 @@ def _default_steps(model: str, size: Size) -> int:
 
 
 def hash_plan(benchmark: Benchmark, site: Site, launches: tuple[Launch, ...]) -> str:
-    """What was asked, wherever and whenever: a digest of benchmark, site and launches."""
+    """What was asked, wherever and whenever: a digest of benchmark, site and launches.
+
+    What nodes draw idle is a measurement, and asks nothing.
+    """
     asked: dict[str, Any] = {
         "benchmark": benchmark.model_dump(mode="json"),
-        "site": site.model_dump(mode="json"),
+        "site": site.model_dump(mode="json", exclude={"power": {"idle_w"}}),
         "launches": [launch.model_dump(mode="json") for launch in launches],
     }
     return digest(asked)

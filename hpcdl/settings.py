@@ -57,11 +57,11 @@ class Layered:
 
 
 def flatten(tables: Mapping[str, Any], prefix: str = "") -> Values:
-    """Nested tables as dotted keys; `options` and `environment`, whose keys are the person's own, stay whole."""
+    """Nested tables as dotted keys; those whose keys are the person's own stay whole."""
     flat: Values = {}
     for key, value in tables.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict) and key not in {"options", "environment"}:
+        if isinstance(value, dict) and key not in {"options", "environment", "idle_w"}:
             flat |= flatten(value, f"{name}.")
         else:
             flat[name] = value

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import platformdirs
 from pydantic import Field, field_validator
 
+from hpcdl import baseline
 from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen, parse, read_toml
 
@@ -85,6 +86,19 @@ class Setup(Frozen):
     )
 
 
+class Power(Frozen):
+    """What the site knows of its power.
+
+    `pue` is the building's power usage effectiveness. `cpu_tdp_w` and `cpu_idle_w` are of one CPU package, for where
+    nothing measures it. `idle_w` is what `hpcdl power idle` has measured: host -> source -> W.
+    """
+
+    pue: Annotated[float, Field(ge=1, le=5)] | None = None
+    cpu_tdp_w: Annotated[float, Field(gt=0)] | None = None
+    cpu_idle_w: Annotated[float, Field(ge=0)] | None = None
+    idle_w: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = Field(default_factory=dict)
+
+
 class Site(Frozen):
     """The content of a site file."""
 
@@ -93,6 +107,7 @@ class Site(Frozen):
     slurm: Slurm = Slurm()
     node: Node = Node()
     setup: Setup = Setup()
+    power: Power = Power()
 
     @property
     def kind(self) -> Literal["gpu", "cpu"]:
@@ -109,12 +124,24 @@ def default_path() -> Path:
 def load(path: Path | None = None) -> tuple[Site, Path | None]:
     """The site, and the file that it came from (None: no file, all defaults).
 
+    What `hpcdl power idle` has kept beside the file belongs to the site; the file's own word stands above it.
+
     Raises:
         Mistake: A file was named and is missing, or what it says cannot be used.
     """
     chosen = path or default_path()
     if path is None and ENVIRONMENT_VARIABLE not in os.environ and not chosen.exists():
-        return Site(), None
+        return _with_baseline(Site(), chosen), None
     if not chosen.is_file():
         raise Mistake(f"there is no site file {chosen}.", do="Name one with --site or $HPCDL_SITE.")
-    return parse(Site, read_toml(chosen), where=str(chosen)), chosen
+    return _with_baseline(parse(Site, read_toml(chosen), where=str(chosen)), chosen), chosen
+
+
+def _with_baseline(site: Site, path: Path) -> Site:
+    measured_w = baseline.read(baseline.path_beside(path)).idle_w
+    if not measured_w:
+        return site
+    named_w = site.power.idle_w
+    hosts = measured_w.keys() | named_w.keys()
+    idle_w = {host: measured_w.get(host, {}) | named_w.get(host, {}) for host in sorted(hosts)}
+    return site.model_copy(update={"power": site.power.model_copy(update={"idle_w": idle_w})})

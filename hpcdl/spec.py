@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
@@ -24,6 +25,7 @@ Dtype = Literal["fp32", "tf32", "bf16"]
 Layout = Literal["auto", "nchw", "nhwc"]
 Probing = Literal["auto", "also", "only", "never"]
 Base = Literal["node", "gpu"]
+SensorName = Literal["nvml", "rapl", "hwmon", "cray", "ipmi", "estimate"]
 
 
 def read_fraction(value: object) -> object:
@@ -36,7 +38,19 @@ def read_fraction(value: object) -> object:
     return value
 
 
+_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def read_seconds(value: object) -> object:
+    """'60s', '500 ms', '2m', '1h' as seconds; anything else as it is, for pydantic to judge."""
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]+)\s*", value) if isinstance(value, str) else None
+    if found is None or found[2] not in _SECONDS:
+        return value
+    return float(found[1]) * _SECONDS[found[2]]
+
+
 Fraction = Annotated[float, Field(gt=0, lt=1), BeforeValidator(read_fraction)]
+Duration = Annotated[float, Field(gt=0), BeforeValidator(read_seconds)]
 
 
 class Train(Frozen):
@@ -47,6 +61,7 @@ class Train(Frozen):
 
     `precision` is the relative half-width of the throughput's 95 % interval ('1%') until which a launch goes on:
     it looks after `steps`, then whenever their number has doubled, and stops at `max_steps` at the latest.
+    `min_window_s` is how long is measured at least: meters of power need their time.
     """
 
     model: str = "alexnet"
@@ -56,6 +71,7 @@ class Train(Frozen):
     epochs: Positive | None = None
     precision: Fraction | None = None
     max_steps: Positive | None = None
+    min_window_s: Duration | None = None
     warmup: Count = 5
     engine: Engine = "auto"
     transport: Transport = "auto"
@@ -93,6 +109,10 @@ class Train(Frozen):
         if self.precision and self.epochs:
             raise ValueError(
                 "precision decides how many steps there are, and so do epochs: they exclude each other"
+            )
+        if self.min_window_s and self.epochs:
+            raise ValueError(
+                "min_window_s decides how many steps there are, and so do epochs: they exclude each other"
             )
         if self.max_steps and not self.precision:
             raise ValueError("max_steps is only read with a precision to be reached")
@@ -138,6 +158,17 @@ class Launches(Frozen):
         return engines
 
 
+class Metering(Frozen):
+    """How power is sampled while a launch trains.
+
+    One sampler on each node looks every `period_s` seconds at everything that can be read, or at `sensors` only.
+    """
+
+    sample: bool = True
+    period_s: Annotated[float, Field(ge=0.01, le=10), BeforeValidator(read_seconds)] = 0.1
+    sensors: tuple[SensorName, ...] = ()
+
+
 class Benchmark(Frozen):
     """What to measure: the content of a file in benchmarks/."""
 
@@ -145,11 +176,12 @@ class Benchmark(Frozen):
     about: str = ""
     train: Train = Train()
     launches: Launches = Launches()
+    power: Metering = Metering()
 
     @property
     def benchmark_id(self) -> str:
-        """The same question over weeks: a digest of what is measured, without the prose."""
-        return digest(self.model_dump(mode="json", exclude={"name", "about"}))
+        """The same question over weeks: a digest of what is trained, without the prose and the meters."""
+        return digest(self.model_dump(mode="json", exclude={"name", "about", "power"}))
 
 
 def digest(data: Any) -> str:

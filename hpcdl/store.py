@@ -1,8 +1,9 @@
 """The directory of runs: claimed by mkdir, published atomically, read tolerantly.
 
-    <store>/<run_id>/job.json, script.sbatch, submission.json, slurm.out
+    <store>/<run_id>/job.json, script.sbatch, submission.json, slurm.out, slurm-energy.json
                      NNN-<launch>/plan.json, environment.json, steps-<host>.jsonl,
-                                  exit-<host>.jsonl, summary.json, probe.json, output.log
+                                  exit-<host>.jsonl, power-<host>.jsonl, summary.json, probe.json,
+                                  output.log, sampler.log
 
 Only this module knows the names of the files.
 """
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 
 from hpcdl.durable import claim, publish, publish_record
 from hpcdl.errors import Mistake
+from hpcdl.metering import SlurmEnergy
 from hpcdl.plan import Job, Launch
 from hpcdl.records import Cancellation, Environment, Exit, Probe, Submission, Summary
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from hpcdl.columns import StepTable
     from hpcdl.frozen import Frozen
+    from hpcdl.trace import Trace
 
 ENVIRONMENT_VARIABLE = "HPCDL_STORE"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -101,6 +104,13 @@ class LaunchFolder:
     def exit_path(self, host: str) -> Path:
         return self.path / f"exit-{host}.jsonl"
 
+    def power_path(self, host: str) -> Path:
+        return self.path / f"power-{host}.jsonl"
+
+    @property
+    def sampler_output_path(self) -> Path:
+        return self.path / "sampler.log"
+
     def stacks_path(self, rank: int) -> Path:
         return self.path / f"stacks-{rank}.txt"
 
@@ -113,7 +123,7 @@ class LaunchFolder:
 
     def logs(self) -> list[Path]:
         """What the ranks printed, and the stacks of those that hung or crashed."""
-        return [self.output_path, *sorted(self.path.glob("stacks-*.txt"))]
+        return [self.output_path, self.sampler_output_path, *sorted(self.path.glob("stacks-*.txt"))]
 
     def began(self) -> bool:
         """Somebody has started it: there is more here than the plan."""
@@ -140,11 +150,20 @@ class LaunchFolder:
         """All ranks' steps, by rank and step; unreadable lines go to `torn`."""
         from hpcdl.columns import join_tables, parse_steps  # numpy comes in only where steps are read
 
-        def tell(path: Path) -> Callable[[int, str], None]:
-            return lambda line, reason: None if torn is None else torn.append(Torn(path, line, reason))
-
         paths = sorted(self.path.glob("steps-*.jsonl"))
-        return join_tables([parse_steps(path.read_bytes(), tell(path)) for path in paths])
+        return join_tables([parse_steps(path.read_bytes(), self._tell(path, torn)) for path in paths])
+
+    def traces(self, torn: list[Torn] | None = None) -> tuple[Trace, ...]:
+        """What the samplers saw, one trace for each host; unreadable lines go to `torn`."""
+        from hpcdl.trace import parse_trace
+
+        paths = sorted(self.path.glob("power-*.jsonl"))
+        found = (parse_trace(path.read_bytes(), self._tell(path, torn)) for path in paths)
+        return tuple(trace for trace in found if trace is not None)
+
+    @staticmethod
+    def _tell(path: Path, torn: list[Torn] | None) -> Callable[[int, str], None]:
+        return lambda line, reason: None if torn is None else torn.append(Torn(path, line, reason))
 
     def exits(self, torn: list[Torn] | None = None) -> list[Exit]:
         """How the ranks ended, by rank."""
@@ -193,6 +212,13 @@ class RunFolder:
     @property
     def verified_path(self) -> Path:
         return self.path / "data-verified.json"
+
+    @property
+    def slurm_energy_path(self) -> Path:
+        return self.path / "slurm-energy.json"
+
+    def slurm_energy(self) -> SlurmEnergy | None:
+        return _read(self.slurm_energy_path, SlurmEnergy, None)
 
     def job(self) -> Job:
         """The job as planned.
