@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from hpcdl import local, script, slurm
 from hpcdl.analysis.ending import JobState
 from hpcdl.durable import publish_record
 from hpcdl.errors import Failure, HpcdlError, Mistake
+from hpcdl.metering import SlurmEnergy, StepEnergy
 from hpcdl.records import Cancellation, Submission
 from hpcdl.store import RunFolder, lay_out
 
@@ -210,6 +212,21 @@ def look_patiently(folder: RunFolder, before: Standing) -> Standing:
         return look([folder])[folder.run_id]
     except Failure:
         return replace(before, reason="Slurm does not answer; the job goes on")
+
+
+def keep_energy(folder: RunFolder, standing: Standing) -> None:
+    """Keep what Slurm has counted of a job's energy, once it is over: its accounts may be gone one day."""
+    if not standing.over or standing.slurm_job_id is None or folder.slurm_energy() or not slurm.is_here():
+        return
+    counted = slurm.energies(standing.slurm_job_id)
+    if counted:
+        steps = tuple(
+            StepEnergy(step=step, energy_j=joules, elapsed_s=seconds)
+            for step, (joules, seconds) in counted.items()
+        )
+        # A store that cannot be written can still be reported on.
+        with contextlib.suppress(Failure):
+            publish_record(folder.slurm_energy_path, SlurmEnergy(steps=steps))
 
 
 def cancel(folder: RunFolder) -> str:

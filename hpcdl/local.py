@@ -62,6 +62,7 @@ def run_job(job: Job, run_dir: Path, stop: threading.Event) -> None:
 def _run_launch(launch: Launch, python: str, folder: LaunchFolder, stop: threading.Event) -> None:
     """A launch that cannot be started leaves no records but this word, in its log or else on stderr."""
     children: list[subprocess.Popen[bytes]] = []
+    sampler = _start_sampler(launch, python, folder)
     try:
         with folder.output_path.open("ab", buffering=0) as log:
             for argv, environment in commands(launch, python, folder.path, os.environ):
@@ -71,6 +72,20 @@ def _run_launch(launch: Launch, python: str, folder: LaunchFolder, stop: threadi
         _complain(folder, f"hpcdl: the launch could not be started: {problem}\n")
     finally:
         _end(children)
+        _end(sampler, signal.SIGUSR2)
+
+
+def _start_sampler(launch: Launch, python: str, folder: LaunchFolder) -> list[subprocess.Popen[bytes]]:
+    """The sampler of power beside the ranks; none where the plan has none, or it cannot be started."""
+    if launch.power is None:
+        return []
+    try:
+        with folder.sampler_output_path.open("ab", buffering=0) as log:
+            argv = [python, "-m", "hpcdl.power.sampler", str(folder.path)]
+            return [_start(argv, dict(os.environ), log)]
+    except OSError as problem:
+        _complain(folder, f"hpcdl: power is not sampled: {problem}\n")
+        return []
 
 
 def _complain(folder: LaunchFolder, words: str) -> None:
@@ -127,10 +142,10 @@ def _watch(children: list[subprocess.Popen[bytes]], stop: threading.Event) -> No
             return
 
 
-def _end(children: list[subprocess.Popen[bytes]]) -> None:
+def _end(children: list[subprocess.Popen[bytes]], number: signal.Signals = signal.SIGTERM) -> None:
     for child in children:
         if child.poll() is None:
-            child.send_signal(signal.SIGTERM)
+            child.send_signal(number)
     deadline = time.monotonic() + PATIENCE_S
     for child in children:
         try:

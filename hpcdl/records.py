@@ -161,6 +161,7 @@ class Conditions(Frozen):
     slow a GPU down, as NVML names them at either end of the window, and `gpu_throttled_s` is how long heat held it
     back in between.
     `matrix_flops_per_s` is the device's own matrix product before and after the window, at the training's type.
+    `stretches` is the window on this host's own clock, by which its power is read; the first rank of a host tells it.
     """
 
     rank: int
@@ -179,6 +180,7 @@ class Conditions(Frozen):
     throttle_reasons: tuple[str, ...] | Missing = Missing(missing="no GPU is used")
     gpu_throttled_s: Reading = Missing(missing="no GPU is used")
     matrix_flops_per_s: tuple[float, ...] = ()
+    stretches: tuple[Stretch, ...] = ()
 
 
 class Summary(Frozen):

@@ -42,7 +42,9 @@ def estimate_walltime_s(
 def _launch_s(launch: Launch, images: int, seen_step_s: float | None) -> float:
     if launch.kind == "probe":
         return PROBE_S + PROBE_ROUND_S * (launch.nodes - 1)
-    return _count_steps(launch, images) * _step_s(launch, seen_step_s)
+    steps_s = _count_steps(launch, images) * _step_s(launch, seen_step_s)
+    # A window that is filled comes after the first steps, and may be overrun by a little.
+    return steps_s + 1.5 * (launch.train.min_window_s or 0)
 
 
 def _count_steps(launch: Launch, images: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.ending import format_members
+from hpcdl.analysis.energy import Electricity
 from hpcdl.analysis.launch import LaunchResult, analyse_launch
 from hpcdl.analysis.machines import find_disguise
 from hpcdl.store import LaunchFolder
@@ -81,9 +82,16 @@ def analyse_run(run: RunFolder, job_state: JobState | None = None, *, with_steps
         Mistake: The job record is missing or cannot be read.
     """
     job = run.job()
+    known = Electricity(job.site.power, run.slurm_energy())
     launches = tuple(
         # The job holds every launch as planned, so that a torn plan costs nothing.
-        analyse_launch(LaunchFolder(run.path / plan.name), plan=plan, job=job_state, with_steps=with_steps)
+        analyse_launch(
+            LaunchFolder(run.path / plan.name),
+            plan=plan,
+            job=job_state,
+            with_steps=with_steps,
+            known=known,
+        )
         for plan in job.launches
     )
     submission = run.submission()

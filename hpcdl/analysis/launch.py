@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.analysis import steps as step_numbers
 from hpcdl.analysis.ending import judge
+from hpcdl.analysis.energy import Electricity, measure_energy, withhold_energy
 from hpcdl.analysis.gate import Check, Evidence, examine, why_withheld
 from hpcdl.analysis.machines import find_disguise, gather_machines
 from hpcdl.analysis.pace import Pace, measure_pace
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcdl.analysis.ending import Ending, JobState, State
+    from hpcdl.analysis.energy import EnergyResult
     from hpcdl.analysis.machines import Machine
     from hpcdl.analysis.steps import Progress
     from hpcdl.columns import StepTable
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from hpcdl.plan import Launch
     from hpcdl.records import Conditions, Environment, Exit, Probe, Summary
     from hpcdl.store import LaunchFolder, Torn
+    from hpcdl.trace import Trace
 
 
 NO_LOSS = "no loss was recorded"
@@ -39,7 +42,7 @@ class LaunchResult:
     `story` tells what went wrong (empty: nothing did). `rehearsal` is the reason why it is one, or None.
     `checks` are the gate's; `images_per_s` is of all ranks over the steady steps, withheld where a check says so,
     and `interval` its 95 % interval, where it is published. `pace` holds the step periods behind it; a launch
-    that trains nothing has none, and a `probe` instead. `partial`
+    that trains nothing has none, and a `probe` instead. `energy` is of the same steps as the throughput. `partial`
     marks step statistics that come from a launch which did not complete. `losses` holds one value for each
     recorded step, warm-up included. `findings` are sentences on what a reader should know before trusting the
     numbers.
@@ -60,6 +63,7 @@ class LaunchResult:
     steps: StepTable | None
     conditions: tuple[Conditions, ...]
     probe: Probe | None
+    energy: EnergyResult | Missing
     statistics: StepStatistics
     losses: tuple[float, ...]
     loss_first: Reading
@@ -122,6 +126,7 @@ class _Records:
     probe: Probe | None
     exits: Sequence[Exit]
     steps: StepTable | None
+    traces: Sequence[Trace]
     torn: Sequence[Torn]
 
     @property
@@ -135,6 +140,7 @@ def analyse_launch(
     plan: Launch | None = None,
     job: JobState | None = None,
     with_steps: bool = True,
+    known: Electricity | None = None,
 ) -> LaunchResult:
     """What the records of a launch say, whether it has ended or not.
 
@@ -142,7 +148,8 @@ def analyse_launch(
         folder: The launch's files; all but the plan may be missing, torn or still growing.
         plan: The launch as planned, where the caller has it; else it is read from the folder.
         job: What the executor says of the job; see `ending.judge`.
-        with_steps: False leaves the step records unread, for lists of many runs.
+        with_steps: False leaves the records of steps and power unread, for lists of many runs.
+        known: What site and Slurm say of power and energy.
 
     Raises:
         Mistake: The plan was not given and cannot be read.
@@ -152,7 +159,7 @@ def analyse_launch(
     began = bool(records.environment or records.summary) or _has_begun(folder)
     said = records.probe if plan.kind == "probe" else records.summary
     ending = judge(plan.world_size, records.exits, summary=said, began=began, job=job)
-    return _assemble(plan, ending, records)
+    return _assemble(plan, ending, records, known or Electricity())
 
 
 def _read(folder: LaunchFolder, *, with_steps: bool) -> _Records:
@@ -163,6 +170,7 @@ def _read(folder: LaunchFolder, *, with_steps: bool) -> _Records:
         probe=folder.probe(torn),
         exits=folder.exits(torn),
         steps=folder.steps(torn) if with_steps else None,
+        traces=folder.traces(torn) if with_steps else (),
         torn=torn,
     )
 
@@ -171,7 +179,7 @@ def _has_begun(folder: LaunchFolder) -> bool:
     return folder.path.is_dir() and folder.began()
 
 
-def _assemble(plan: Launch, ending: Ending, records: _Records) -> LaunchResult:
+def _assemble(plan: Launch, ending: Ending, records: _Records, known: Electricity) -> LaunchResult:
     steps = EMPTY if records.steps is None else records.steps
     machines = gather_machines(records.environment)
     losses = step_numbers.trace_loss(steps)
@@ -202,6 +210,7 @@ def _assemble(plan: Launch, ending: Ending, records: _Records) -> LaunchResult:
         steps=records.steps,
         conditions=records.summary.conditions if records.summary else (),
         probe=records.probe,
+        energy=withhold_energy(_measure_energy(plan, records, pace, known), withheld),
         statistics=_withhold_statistics(_measure_steps(records, pace, unfinished), withheld, unfinished),
         losses=losses,
         loss_first=losses[0] if losses else Missing(missing=unfinished or NO_LOSS),
@@ -229,6 +238,26 @@ def _measure_pace(plan: Launch, records: _Records, unfinished: str | None) -> Pa
     if records.steps is None:
         return Missing(missing="the step records were not read")
     return measure_pace(plan, records.summary.window, records.steps)
+
+
+def _measure_energy(
+    plan: Launch, records: _Records, pace: Pace | Missing, known: Electricity
+) -> EnergyResult | Missing:
+    if isinstance(pace, Missing):
+        return pace
+    if isinstance(pace.rate, Missing):
+        return pace.rate
+    if records.environment is None or records.summary is None or records.steps is None:
+        return Missing(missing="the records of this launch are not complete")
+    return measure_energy(
+        plan,
+        records.environment,
+        records.summary,
+        steps=records.steps,
+        pace=pace,
+        traces=records.traces,
+        known=known,
+    )
 
 
 def _withhold_rate(pace: Pace | Missing, plan: Launch, withheld: str | None) -> Reading:

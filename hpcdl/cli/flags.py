@@ -51,6 +51,11 @@ def read_counts(text: str, flag: str) -> tuple[int, ...]:
     return counts
 
 
+def read_names(text: str, flag: str) -> tuple[str, ...]:  # noqa: ARG001 (the setting knows the names)
+    """`nvml,rapl` as names."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 TRAINING = (
     Flag("--model", "train.model", "Network; `hpcdl models` lists them."),
     Flag("--batch", "train.batch", "Images per rank and step (weak scaling).", int),
@@ -60,6 +65,7 @@ TRAINING = (
     Flag("--warmup", "train.warmup", "Steps before the measurement begins.", int),
     Flag("--precision", "train.precision", "Go on until the interval is this narrow.", metavar="1%"),
     Flag("--max-steps", "train.max_steps", "Where --precision gives up.", int),
+    Flag("--min-window", "train.min_window_s", "Measure at least this long.", metavar="60s"),
     Flag(
         "--engine", "train.engine", "auto, horovod, ddp, single; several by commas.", metavar="NAME[,NAME…]"
     ),
@@ -79,6 +85,9 @@ TRAINING = (
     Flag("--repeat", "launches.repeat", "Times over, each in fresh processes.", int),
     Flag("--bracket/--no-bracket", "launches.bracket", "Measure the base of a sweep at its end too.", bool),
     Flag("--attribution", "launches.attribution", "Launches that tell where the time goes.", bool),
+    Flag("--power/--no-power", "power.sample", "Sample power while training.", bool),
+    Flag("--power-period", "power.period_s", "Time between two looks at the meters.", metavar="100ms"),
+    Flag("--sensors", "power.sensors", "These meters only.", read=read_names, metavar="NAME[,NAME…]"),
     Flag("--probe", "launches.probe", "Measure communication: auto, also, only, never.", metavar="WHEN"),
     Flag(
         "--progress-timeout",

@@ -108,6 +108,8 @@ def _settle(folder: RunFolder, standing: Standing) -> None:
 def _finish(
     folder: RunFolder, *, as_json: bool, standing: Standing | None = None, interrupted: bool = False
 ) -> NoReturn:
+    if standing:
+        jobs.keep_energy(folder, standing)
     result = analyse_run(folder, standing.job_state if standing else jobs.OVER)
     screen.show(report.build([result]), as_json=as_json)
     if interrupted:

@@ -38,6 +38,7 @@ def analyse(folder: RunFolder, *, with_steps: bool = True) -> RunResult:
     from hpcdl.analysis.job import analyse_run
 
     standing = jobs.look_patiently(folder, jobs.Standing(over=False, word="unknown"))
+    jobs.keep_energy(folder, standing)
     return analyse_run(folder, standing.job_state, with_steps=with_steps)
 
 

@@ -20,6 +20,9 @@ StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are
 SiteOption = Annotated[str | None, typer.Option("--site", help="Another site file.", metavar="FILE")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For other programs.")]
 
+# Settings of the benchmark; all others are the site's.
+MEASURED = ("train.", "launches.", "power.")
+
 
 @accept(NODES, TRAINING, SLURM)
 def submit(
@@ -121,9 +124,9 @@ def resolve(
 
     defaults = {key.removeprefix("default:"): v for key, (v, _) in said.items() if key.startswith("default:")}
     flags = {key: value for key, value in said.items() if not key.startswith("default:")}
-    measured = {k: v for k, v in flags.items() if k.startswith(("train.", "launches."))}
+    measured = {k: v for k, v in flags.items() if k.startswith(MEASURED)}
     measured = _split_engines(_split_data(measured))
-    placed = {k: v for k, v in flags.items() if not k.startswith(("train.", "launches."))}
+    placed = {k: v for k, v in flags.items() if not k.startswith(MEASURED)}
     path = settings.find_benchmark(benchmark) if benchmark else None
     asked_for, sources = settings.resolve_benchmark(path, measured, defaults=defaults)
     loaded, loaded_from = sites.load(Path(site) if site else None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.analysis.attribution import attribute
 from hpcdl.analysis.communication import analyse_probe, find_alone
+from hpcdl.analysis.energy_scaling import compare_energy, find_front
 from hpcdl.analysis.expectation import expect_sizes
 from hpcdl.analysis.repeats import gather_repeats
 from hpcdl.analysis.scaling import compare_sizes
@@ -15,6 +16,12 @@ from hpcdl.analysis.stragglers import find_launch_stragglers
 from hpcdl.records import Missing
 from hpcdl.report.attributions import make_attribution_table, make_straggler_table
 from hpcdl.report.content import Report
+from hpcdl.report.energies import (
+    make_energy_scaling_table,
+    make_energy_tables,
+    make_front_table,
+    note_energy,
+)
 from hpcdl.report.engines import make_engine_table
 from hpcdl.report.force import reveal
 from hpcdl.report.notes import list_notes
@@ -29,8 +36,10 @@ if TYPE_CHECKING:
 
     from hpcdl.analysis.attribution import Attribution
     from hpcdl.analysis.communication import Communication
+    from hpcdl.analysis.energy_scaling import CapPoint, EnergyScaling
     from hpcdl.analysis.expectation import Outlook
     from hpcdl.analysis.job import RunResult
+    from hpcdl.analysis.question import Question
     from hpcdl.analysis.scaling import ScalingStudy
     from hpcdl.analysis.sides import Sides
     from hpcdl.analysis.stragglers import Straggler
@@ -47,6 +56,8 @@ class _Analyses:
     attributions: tuple[Attribution, ...]
     engines: tuple[Sides, ...]
     stragglers: tuple[tuple[int, Straggler], ...]
+    energies: tuple[EnergyScaling, ...]
+    fronts: Mapping[Question, tuple[CapPoint, ...]]
 
 
 def build_report(results: Sequence[RunResult], *, force: bool = False) -> Report:
@@ -62,7 +73,10 @@ def build_report(results: Sequence[RunResult], *, force: bool = False) -> Report
         title=name_runs(results),
         badges=choose_badges(results, found.study),
         sections=tuple(_lay_out(results, found)),
-        notes=tuple(list_notes(results, found.study, found.probes, found.stragglers, force=force)),
+        notes=(
+            *list_notes(results, found.study, found.probes, found.stragglers, force=force),
+            *note_energy(results),
+        ),
         more=tuple(_point_further(results)),
     )
     return reveal(report) if force else report
@@ -86,6 +100,8 @@ def _analyse(results: Sequence[RunResult], *, force: bool) -> _Analyses:
             for launch in trainings
             for straggler in find_launch_stragglers(launch)
         ),
+        energies=compare_energy(trainings, force=force),
+        fronts=find_front(trainings),
     )
 
 
@@ -105,6 +121,10 @@ def _lay_out(results: Sequence[RunResult], found: _Analyses) -> Iterator[Table]:
     repeats = gather_repeats(trainings)
     if repeats:
         yield make_repeat_table(repeats)
+    yield from make_energy_tables(results)
+    several = len({energy.question for energy in found.energies}) > 1
+    yield from (make_energy_scaling_table(energy, titled=several) for energy in found.energies)
+    yield from (make_front_table(question, points) for question, points in found.fronts.items())
     yield from map(make_engine_table, found.engines)
     yield from map(make_attribution_table, found.attributions)
     if found.stragglers:

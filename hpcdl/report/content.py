@@ -31,6 +31,13 @@ Unit = Literal[
     "FLOP",
     "FLOP/s",
     "MAC",
+    "W",
+    "J",
+    "Wh",
+    "J/image",
+    "images/J",
+    "MHz",
+    "°C",
 ]
 Badge = Literal["published", "partial", "stopped", "withheld", "FAILED", "REHEARSAL"]
 NoteKind = Literal["failure", "rehearsal", "warning", "info"]
@@ -151,7 +158,19 @@ class Report:
     """The content of one report, whatever the format. `more` tells how to get at what is not here."""
 
     kind: Literal[
-        "runs", "status", "list", "models", "model", "doctor", "comparison", "prediction", "loading"
+        "runs",
+        "status",
+        "list",
+        "models",
+        "model",
+        "doctor",
+        "comparison",
+        "prediction",
+        "loading",
+        "sensors",
+        "watch",
+        "idle",
+        "metered",
     ]
     title: str
     badges: tuple[Badge, ...] = ()

@@ -77,6 +77,11 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "FLOP": lambda value: _format_prefixed(value, "FLOP"),
     "FLOP/s": lambda value: _format_prefixed(value, "FLOP/s"),
     "MAC": lambda value: _format_prefixed(value, "MAC"),
+    "W": lambda value: _format_prefixed(value, "W") if abs(value) >= 1e4 else f"{format_number(value)} W",
+    "J": lambda value: _format_prefixed(value, "J"),
+    "Wh": lambda value: _format_prefixed(value, "Wh"),
+    "MHz": lambda value: f"{value:,.0f} MHz",
+    "°C": lambda value: f"{value:.0f} °C",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from hpcdl.slurm.client import (
     accounting_is_on,
     cancel,
+    energies,
     find_by_name,
     is_here,
     node_facts,
@@ -30,6 +31,7 @@ __all__ = [
     "Unreachable",
     "accounting_is_on",
     "cancel",
+    "energies",
     "find_by_name",
     "is_here",
     "node_facts",

@@ -208,6 +208,12 @@ def _ask_sacct(job_ids: set[int]) -> dict[int, JobState]:
     return {job_id: state for job_id, state in known.items() if job_id in job_ids}
 
 
+def energies(job_id: int) -> dict[int, tuple[float, float]]:
+    """Joules and seconds of each step of a job for which Slurm has counted energy; empty where it does not."""
+    argv = ["sacct", "--noheader", "--parsable2", f"--jobs={job_id}", f"--format={words.ENERGY_FORMAT}"]
+    return words.read_energies(_sacct.ask(argv))
+
+
 def _ask_scontrol(job_id: int) -> JobState | None:
     answer = _ask_aside(["scontrol", "--oneliner", "show", "job", str(job_id)])
     return words.read_scontrol(answer.out) if answer else None

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+ENERGY_FORMAT = "JobIDRaw,ConsumedEnergyRaw,ElapsedRaw"
+
+
 class State(StrEnum):
     """Slurm's many words, as far as hpcdl acts on them."""
 
@@ -118,6 +121,27 @@ def read_sacct(text: str) -> dict[int, JobState]:
     A job that was requeued may stand there more than once; its last row counts.
     """
     return {job_id: _interpret(row, _read_seconds(row.elapsed)) for job_id, row in _rows(text)}
+
+
+# sacct writes one of these where nothing was counted (slurm.h: NO_VAL, NO_VAL64 and INFINITE64), and 0 where nothing
+# counts.
+_NO_ENERGY = frozenset({0, 2**32 - 2, 2**64 - 2, 2**64 - 1})
+
+
+def read_energies(text: str) -> dict[int, tuple[float, float]]:
+    """Joules and seconds of a job's numbered steps, from `sacct --noheader --parsable2` with ENERGY_FORMAT.
+
+    Steps for which nothing was counted are not there: nothing is not zero.
+    """
+    found = {}
+    for line in text.splitlines():
+        job, *fields = line.split("|")
+        step = job.partition(".")[2]
+        if len(fields) == 2 and all(_NUMBER.fullmatch(one) for one in (step, *fields)):
+            joules, seconds = map(int, fields)
+            if joules not in _NO_ENERGY and seconds:
+                found[int(step)] = (float(joules), float(seconds))
+    return found
 
 
 def read_scontrol(text: str) -> JobState | None:

@@ -19,7 +19,10 @@ from hpcdl.worker.cgroups import Quota, read_quota
 from hpcdl.worker.matrix import MatrixProbe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hpcdl.power.clocks import Clocks
+    from hpcdl.records import Stretch
     from hpcdl.worker.place import Place
 
 
@@ -73,8 +76,8 @@ class Watch:
         except RuntimeError:  # torch's own errors, out of memory among them
             self._rates.clear()
 
-    def read(self) -> Conditions:
-        """What was seen.
+    def read(self, stretches: Sequence[Stretch]) -> Conditions:
+        """What was seen while these stretches, on this host's clock, were measured.
 
         Raises:
             RuntimeError: The window was not opened and closed.
@@ -103,6 +106,7 @@ class Watch:
             throttle_reasons=_join_reasons(begin.gpu, end.gpu),
             gpu_throttled_s=_subtract(_read_throttled(end.gpu), _read_throttled(begin.gpu)),
             matrix_flops_per_s=tuple(self._rates),
+            stretches=tuple(stretches) if self._place.local_rank == 0 else (),
         )
 
     def _read_counters(self) -> _Counters:

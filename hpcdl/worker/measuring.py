@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # Steps between the matrix product and the window: while it runs, input pipelines fill up, and caches and clocks are
 # not the training's.
 SETTLING_STEPS = 3
+# A little more than what is missing, so that one look is nearly always enough.
+FILLING = 1.05
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,10 @@ def measure(trainer: Trainer, rank: Rank, batches: Iterator[Batch], steps: int) 
         stretch, more_s = _measure_stretch(trainer, batches, warmup + len(periods_s), wanted)
         stretches.append(stretch)
         periods_s = np.append(periods_s, more_s)
-        wanted = _agree_on_more(rank, periods_s)
+        wanted = _agree_on_more(rank, periods_s, sum(one.elapsed_s for one in stretches))
     watch.end()
     window = Window(images=len(periods_s) * rank.plan.global_batch, stretches=tuple(stretches))
-    return Measurement(window, trainer.loss, watch.read())
+    return Measurement(window, trainer.loss, watch.read(stretches))
 
 
 def _measure_stretch(
@@ -80,12 +83,12 @@ def _measure_stretch(
     return stretch, np.diff([*trainer.begins_s, end_s if trainer.exchanges else trainer.arrived_s])
 
 
-def _agree_on_more(rank: Rank, periods_s: NDArray[np.float64]) -> int:
+def _agree_on_more(rank: Rank, periods_s: NDArray[np.float64], elapsed_s: float) -> int:
     """How many steps to go on with: rank 0 decides for all, from its own periods. 0: enough of them."""
-    if rank.plan.precision is None:
+    if rank.plan.precision is None and rank.plan.min_window_s is None:
         return 0
-    more = count_more(rank.plan, periods_s) if rank.leads else 0
-    return int(rank.engine.sum([float(more)])[0])
+    more = max(count_more(rank.plan, periods_s), fill_window(rank.plan, len(periods_s), elapsed_s))
+    return int(rank.engine.sum([float(more if rank.leads else 0)])[0])
 
 
 def count_more(plan: Training, periods_s: Sequence[float] | NDArray[np.float64]) -> int:
@@ -94,3 +97,13 @@ def count_more(plan: Training, periods_s: Sequence[float] | NDArray[np.float64])
     if plan.precision is None or reached(np.asarray(periods_s), plan.precision):
         return 0
     return max(0, min(next_look(done), plan.max_steps or done) - done)
+
+
+def fill_window(plan: Training, done: int, elapsed_s: float) -> int:
+    """Steps that are likely to fill the window that the plan asks for, after so many; 0 where it is full.
+
+    Steps that have become shorter since are made good by the next look.
+    """
+    if plan.min_window_s is None or elapsed_s >= plan.min_window_s:
+        return 0
+    return math.ceil((plan.min_window_s - elapsed_s) / elapsed_s * done * FILLING)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from hpcdl.worker.place import Place
     from hpcdl.worker.reporter import Reporter
 
+ENDLESS = 2**40
+
 
 def train(launch: Launch, place: Place, folder: LaunchFolder, reporter: Reporter, beacon: Beacon) -> None:
     """One launch of one rank, from the first handshake to the last barrier.
@@ -55,7 +57,7 @@ def train(launch: Launch, place: Place, folder: LaunchFolder, reporter: Reporter
         introduce(rank, prospects, data=source.listing_digest())
         _verify(rank, source)
         trainer = Trainer(rank, network, layout, source.images)
-        longest = launch.train.warmup + max(steps, launch.train.max_steps or 0)
+        longest = count_longest(launch.train, steps)
         request = request_data(rank, network, layout)
         measured = measure(trainer, rank, data.feed(source, request, longest), steps)
         accuracy, validated = _validate(rank, trainer.model, source)
@@ -91,6 +93,13 @@ def count_steps(plan: Training, images: int | None) -> int:
     if images is None:
         raise Refused("synthetic data have no epochs.", do="Ask for --steps.")
     return math.ceil((plan.epochs or 1) * images / plan.global_batch)
+
+
+def count_longest(plan: Training, steps: int) -> int:
+    """Steps for which there must be batches; a window that has to be filled takes as many as it takes."""
+    if plan.min_window_s is not None:
+        return ENDLESS
+    return plan.warmup + max(steps, plan.max_steps or 0)
 
 
 class Trainer:

@@ -16,7 +16,7 @@ import pytest
 from hpcdl import local
 from hpcdl.preparation import Asked, prepare_local_job
 from hpcdl.site import Node, Site
-from hpcdl.spec import Benchmark, Launches, Train
+from hpcdl.spec import Benchmark, Launches, Metering, Train
 from hpcdl.store import RunFolder, Store, lay_out
 
 if TYPE_CHECKING:
@@ -49,12 +49,17 @@ def make_job(
     ranks: tuple[int, ...] = (1,),
     network: str | None = None,
     launches: Mapping[str, Any] | None = None,
+    power: Mapping[str, Any] | None = None,
     **train: Any,
 ) -> Job:
-    """LeNet, ten steps, one thread for each rank; `train` and `launches` hold further keys of those tables."""
+    """LeNet, ten steps, one thread for each rank; `train`, `launches` and `power` hold further keys of those tables."""
     asked = {"model": "lenet", "steps": 10, "warmup": 0, "threads": 1, "device": "cpu"} | train
     shape = {"nodes": ranks, "tasks_per_node": 1, "bracket": False, "progress_timeout_s": 120}
-    benchmark = Benchmark(train=Train(**asked), launches=Launches(**shape | dict(launches or {})))
+    benchmark = Benchmark(
+        train=Train(**asked),
+        launches=Launches(**shape | dict(launches or {})),
+        power=Metering(**{"sample": False} | dict(power or {})),
+    )
     return prepare_local_job(Asked(benchmark, Site(node=Node(network=network)), {}), Store(store))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcdl.columns import join_tables, parse_steps
 from hpcdl.durable import Appender, publish_record
+from hpcdl.metering import Closing, Opening
 from hpcdl.plan import Job, cluster_sizes, local_sizes, make_launches
 from hpcdl.records import (
     Cancellation,
@@ -25,14 +26,15 @@ from hpcdl.records import (
     Window,
 )
 from hpcdl.site import Site
-from hpcdl.spec import Benchmark, Launches, Train
+from hpcdl.spec import Benchmark, Launches, Metering, Train
 from hpcdl.store import LaunchFolder, RunFolder, lay_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from hpcdl.columns import StepTable
+    from hpcdl.metering import Source, Unavailable
     from hpcdl.plan import Launch
 
 VERSIONS = Versions(hpcdl="0.1.0", code="0123456789ab", python="3.11.2", torch="2.13.0", horovod="0.28.1")
@@ -49,6 +51,8 @@ def write_run(
     run_id: str = "20261122-141200-k3f9",
     name: str = "scaling",
     launches: Mapping[str, Any] | None = None,
+    power: bool = False,
+    site: Mapping[str, Any] | None = None,
     **train: Any,
 ) -> RunFolder:
     """A run as it is laid out before its first launch."""
@@ -62,9 +66,11 @@ def write_run(
             # Unless a test is about them: the launches are those that it names.
             **{"bracket": False, "probe": "never"} | (launches or {}),
         ),
+        power=Metering(sample=power),
     )
+    where = Site.model_validate({"name": "juno"} | dict(site or {}))
     lay_sizes = cluster_sizes if launcher == "srun" else local_sizes
-    sizes = lay_sizes(benchmark, Site(), cores=8)
+    sizes = lay_sizes(benchmark, where, cores=8)
     job = Job(
         run_id=run_id,
         benchmark_id=benchmark.benchmark_id,
@@ -77,9 +83,9 @@ def write_run(
         run_dir=str(store / run_id),
         python="/usr/bin/python3",
         benchmark=benchmark,
-        site=Site(name="juno"),
+        site=where,
         sources={},
-        launches=make_launches(benchmark, Site(), sizes, launcher=launcher),
+        launches=make_launches(benchmark, where, sizes, launcher=launcher),
     )
     run = lay_out(job, script="#!/bin/bash\n")
     publish_record(
@@ -94,7 +100,8 @@ class Recording:
     """How one launch is to be written. Ranks are spread over hosts node1, node2, … in blocks.
 
     `one_machine`: all hosts share a boot id. `steps` of those planned are recorded; `outcomes` are the exits
-    of single ranks, None for none; the others' are `outcome`.
+    of single ranks, None for none; the others' are `outcome`. `clocks_s` is how far a host's clock is ahead of that
+    of node1; hosts named here have told the window on their own clock.
     """
 
     images_per_s: float = 1000.0
@@ -111,6 +118,7 @@ class Recording:
     environment: bool = True
     findings: tuple[Finding, ...] = (HELD,)
     conditions: tuple[Conditions, ...] = ()
+    clocks_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def record(run: RunFolder, index: int, how: Recording | None = None) -> LaunchFolder:
@@ -213,7 +221,8 @@ def write_steps(folder: LaunchFolder, launch: Launch, how: Recording) -> None:
         stream = Appender(folder.steps_path(host_name(launch, rank)))
         for step in range(train.warmup + (done or 0)):
             warmup = step < train.warmup
-            took = {"step_s": step_s * (1 + wobble(step)), "begin_s": begin_of(step, step_s)}
+            ahead_s = how.clocks_s.get(host_name(launch, rank), 0.0)
+            took = {"step_s": step_s * (1 + wobble(step)), "begin_s": begin_of(step, step_s) + ahead_s}
             stream.add(make_step(rank, step, warmup=warmup, images=train.local_batch, **took))
         stream.flush()
 
@@ -260,8 +269,57 @@ def make_summary(launch: Launch, how: Recording) -> Summary:
         window=Window(images=steps * train.global_batch, stretches=(stretch,)),
         final_loss=0.5,
         accuracy=accuracy,
-        conditions=how.conditions,
+        conditions=how.conditions or tell_windows(launch, how, stretch),
     )
+
+
+def tell_windows(launch: Launch, how: Recording, stretch: Stretch) -> tuple[Conditions, ...]:
+    """The window on the clock of each host that has one of its own."""
+    firsts = {host_name(launch, rank): rank for rank in reversed(range(launch.world_size))}
+    return tuple(
+        make_conditions(
+            firsts[host],
+            stretches=(
+                stretch.model_copy(
+                    update={"begin_s": stretch.begin_s + ahead_s, "end_s": stretch.end_s + ahead_s}
+                ),
+            ),
+        )
+        for host, ahead_s in how.clocks_s.items()
+    )
+
+
+def write_trace(
+    folder: LaunchFolder,
+    host: str,
+    sources: Mapping[Source, Callable[[float], dict[str, Any]]],
+    *,
+    begin_s: float,
+    end_s: float,
+    period_s: float = 0.1,
+    boot_id: str | None = None,
+    closed: bool = True,
+    unavailable: Sequence[Unavailable] = (),
+) -> None:
+    """A sampler's stream of one host: each source with what a look at it gives at a time of the host's clock."""
+    stream = Appender(folder.power_path(host))
+    stream.add(
+        Opening(
+            host=host,
+            boot_id=boot_id or f"{host}-boot-id",
+            at_s=begin_s,
+            period_s=period_s,
+            sources=tuple(sources),
+            unavailable=tuple(unavailable),
+        )
+    )
+    for look in range(int((end_s - begin_s) / period_s) + 1):
+        at_s = begin_s + look * period_s
+        looks = {source.name: read(at_s) for source, read in sources.items()}
+        stream.add({"kind": "sample", "at_s": at_s, "took_s": 0.001, "looks": looks})
+    if closed:
+        stream.add(Closing(at_s=end_s, reason="told by SIGUSR2"))
+    stream.flush()
 
 
 def make_conditions(rank: int = 0, **changes: Any) -> Conditions:

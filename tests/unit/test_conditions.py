@@ -233,14 +233,14 @@ def test_a_matrix_product_counts_its_operations():
 def test_a_watch_sees_its_own_rank():
     watch = conditions.watch(Place(3, 4, 0, 0, "node1"), torch.device("cpu"), "fp32")
     with pytest.raises(RuntimeError, match="opened and closed"):
-        watch.read()
+        watch.read(())
     watch.prepare()
     watch.begin()
     end = time.process_time() + 0.2
     while time.process_time() < end:
         pass
     watch.end()
-    seen = watch.read()
+    seen = watch.read(())
     assert seen.rank == 3
     assert 0.2 <= seen.process_cpu_s < seen.elapsed_s + 1
     assert len(seen.matrix_flops_per_s) == 2
@@ -253,7 +253,7 @@ def test_only_the_first_rank_of_a_host_looks_at_all_others():
     watch = conditions.watch(Place(1, 2, 1, 0, "node1"), torch.device("cpu"), "bf16")
     watch.begin()
     watch.end()
-    assert watch.read().foreign_cores == Missing(missing="the first rank of the host looks for all")
+    assert watch.read(()).foreign_cores == Missing(missing="the first rank of the host looks for all")
 
 
 def test_an_instrument_that_fails_costs_its_own_number_only(monkeypatch):
@@ -266,7 +266,7 @@ def test_an_instrument_that_fails_costs_its_own_number_only(monkeypatch):
     monkeypatch.setattr(MatrixProbe, "measure", fail)
     monkeypatch.setattr(os, "getloadavg", lambda: (_ for _ in ()).throw(OSError))
     watch.end()
-    seen = watch.read()
+    seen = watch.read(())
     assert seen.matrix_flops_per_s == ()
     assert isinstance(seen.load, Missing)
 

@@ -10,7 +10,7 @@ from hpcdl.plan import FULL, VARIANTS, resolve_training
 from hpcdl.spec import Benchmark
 from hpcdl.worker.data import feed
 from hpcdl.worker.data.feed import RESIDENT_BATCHES
-from hpcdl.worker.measuring import _measure_stretch, count_more
+from hpcdl.worker.measuring import _measure_stretch, count_more, fill_window
 from tests.data_requests import make_request
 from tests.unit.test_plan import ONE
 
@@ -104,3 +104,10 @@ def test_synthetic_batches_read_nothing_and_keep_the_classes():
     assert all(batch is batches[0] for batch in batches)
     assert int(batches[0].labels.min()) >= 0
     assert int(batches[0].labels.max()) < 7
+
+
+def test_a_window_is_filled_by_as_many_steps_as_it_lacks():
+    asked = plan(steps=60, min_window_s="30s")
+    assert fill_window(asked, 60, 10.0) == 126, "twice as many again, and a little more"
+    assert fill_window(asked, 186, 30.5) == 0
+    assert fill_window(plan(steps=60), 60, 0.1) == 0

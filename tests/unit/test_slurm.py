@@ -536,3 +536,11 @@ def test_cancelling_what_is_somebody_elses_fails_in_slurms_words(put: Callable[[
     put("scancel", "echo 'scancel: error: Kill job error on job id 3: Access/permission denied' >&2; exit 1")
     with pytest.raises(Failure, match="permission denied"):
         slurm.cancel(3)
+
+
+def test_energies_of_steps_are_read_and_nothing_is_not_zero() -> None:
+    text = (
+        "48151||70\n48151.batch|0|70\n48151.extern|900|70\n48151.0|12345|61\n48151.1|0|61\n"
+        "48151.2|18446744073709551614|9\n48151.3|4294967294|9\n48151.4|77|0\nhello\n48151.5|1.5K|3\n"
+    )
+    assert words.read_energies(text) == {0: (12345.0, 61.0)}

@@ -1,0 +1,102 @@
+"""What is inside a boundary: which meters make up the devices, and which the nodes; and what to call it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from hpcdl.analysis.meters import DISAGREEMENT
+from hpcdl.records import Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcdl.analysis.meters import Metered
+    from hpcdl.metering import Covers
+
+Boundary = Literal["device", "node", "facility"]
+
+# Where several sensors cover one thing, the first of these counts, and it counts once: those on the device before those
+# in the blade, those before the one behind the management network, and an estimate last.
+SENSORS = ("nvml", "rapl", "hwmon", "cray", "ipmi", "estimate")
+PARTS: tuple[Covers, ...] = ("gpu", "module", "package", "dram")
+NAMES: dict[Covers, tuple[str, str]] = {
+    "gpu": ("GPU board", "GPU boards"),
+    "package": ("CPU package", "CPU packages"),
+    "dram": ("DRAM", "DRAMs"),
+    "module": ("module of CPU and GPU", "modules of CPU and GPU"),
+    "node": ("node", "nodes"),
+}
+NEVER_METERED = "fans, drives, network, power supplies"
+
+
+def choose_device(meters: Sequence[Metered], *, gpus: bool) -> list[Metered]:
+    """GPU boards where the launch has GPUs, else CPU packages and their memory."""
+    wanted = {"gpu"} if gpus else {"package", "dram"}
+    found = count_once(meters)
+    chosen = [one for one in found if one.source.covers in wanted]
+    return chosen or [one for one in found if one.source.covers == "module"]
+
+
+def choose_node(meters: Sequence[Metered], hosts: int) -> list[Metered]:
+    """The meters of whole nodes where every node has one, else all parts that are metered."""
+    whole = [one for one in count_once(meters) if one.source.covers == "node"]
+    return whole if len({one.host for one in whole}) == hosts else choose_parts(meters)
+
+
+def choose_parts(meters: Sequence[Metered]) -> list[Metered]:
+    """The parts of nodes that have meters, none of them inside another."""
+    parts = [one for one in count_once(meters) if one.source.covers in PARTS]
+    modules = {one.host for one in parts if one.source.covers == "module"}
+    # A module's meter holds its CPU's and its GPU's.
+    return [one for one in parts if one.host not in modules or one.source.covers == "module"]
+
+
+def count_once(meters: Sequence[Metered]) -> list[Metered]:
+    """Of several sensors that cover one thing, the first: of a device by its UUID, of other things by their kind.
+
+    An estimate stands beside what others measure where it is of another device.
+    """
+    return [one for one in meters if not any(_goes_before(other, one) for other in meters)]
+
+
+def _goes_before(one: Metered, other: Metered) -> bool:
+    if (one.host, one.source.covers) != (other.host, other.source.covers):
+        return False
+    both_named = one.source.uuid and other.source.uuid
+    same = one.source.uuid == other.source.uuid if both_named else True
+    return same and SENSORS.index(one.source.sensor) < SENSORS.index(other.source.sensor)
+
+
+def find_excess(meters: Sequence[Metered]) -> str | None:
+    """What makes the meter of a node unbelievable: parts of it that draw more than the whole. None: nothing."""
+    for node in (one for one in count_once(meters) if one.source.covers == "node"):
+        parts = [
+            one.average_w
+            for one in choose_parts(meters)
+            if one.host == node.host and not one.source.estimated
+        ]
+        total = sum(watts for watts in parts if not isinstance(watts, Missing))
+        if not isinstance(node.average_w, Missing) and total > (1 + DISAGREEMENT) * node.average_w:
+            return (
+                f"the parts of {node.host} draw {total:,.0f} W and all of it {node.average_w:,.0f} W by "
+                f"{node.source.sensor}: these cannot be reconciled"
+            )
+    return None
+
+
+def name_covers(meters: Sequence[Metered]) -> str:
+    """'2 GPU boards, 4 CPU packages'."""
+    counts: dict[Covers, int] = {}
+    for meter in meters:
+        counts[meter.source.covers] = counts.get(meter.source.covers, 0) + 1
+    return ", ".join(f"{count} {NAMES[what][count > 1]}" for what, count in counts.items())
+
+
+def name_uncovered(meters: Sequence[Metered]) -> str:
+    """What of a node these do not cover; empty for a meter of whole nodes."""
+    covered = {meter.source.covers for meter in meters}
+    if "node" in covered:
+        return ""
+    inside: set[Covers] = {"gpu", "package"} if "module" in covered else set()
+    parts = [NAMES[what][1] for what in ("gpu", "package", "dram") if what not in covered | inside]
+    return ", ".join([*parts, NEVER_METERED])

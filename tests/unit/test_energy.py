@@ -1,0 +1,371 @@
+"""Energy over the steps of the throughput, from what samplers leave behind."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpcdl.analysis.energy import Electricity, EnergyResult
+from hpcdl.analysis.energy_scaling import compare_energy, find_front
+from hpcdl.analysis.job import analyse_run
+from hpcdl.analysis.launch import analyse_launch
+from hpcdl.durable import publish_record
+from hpcdl.metering import SlurmEnergy, Source, StepEnergy
+from hpcdl.records import Missing
+from hpcdl.site import Power
+from tests.unit.records_maker import Recording, record, write_run, write_trace
+
+GPUS = {"node": {"gpus": 2, "cores": 8}}
+
+
+def gpu(number=1, **changes):
+    fields = {
+        "name": f"GPU-{number}",
+        "sensor": "nvml",
+        "covers": "gpu",
+        "uuid": f"GPU-{number}",
+        "counter": True,
+        "power": "instant",
+        "update_s": 0.1,
+        "averaging_s": 0.1,
+        "limit_w": 400.0,
+    }
+    return Source(**fields | changes)
+
+
+def steady(watts, *, error=1.0):
+    """A counter, and power readings that are `error` times the truth."""
+    return lambda at_s: {"energy_j": watts * at_s, "power_w": watts * error}
+
+
+def powered(at_s):
+    return {"power_w": 300.0}
+
+
+@pytest.fixture
+def one(tmp_path):
+    """One node of two GPUs and four ranks: 40 steps of 1.024 s at 1,000 images/s."""
+    return write_run(tmp_path, power=True, site=GPUS, tasks_per_node=4)
+
+
+def meter(run, traces, *, clocks_s=None, known=None, **how):
+    """The analysed launch; `traces` is host -> what is metered there, on that host's clock."""
+    clocks_s = clocks_s or dict.fromkeys(traces, 0.0)
+    folder = record(run, 1, Recording(clocks_s=clocks_s, **how))
+    for host, sources in traces.items():
+        ahead_s = clocks_s.get(host, 0.0)
+        write_trace(folder, host, sources, begin_s=95.0 + ahead_s, end_s=160.0 + ahead_s)
+    return analyse_launch(folder, plan=run.job().launches[0], known=known)
+
+
+def test_four_ranks_on_two_gpus_draw_what_two_gpus_draw(one):
+    launch = meter(one, {"node1": {gpu(1): steady(300), gpu(2): steady(200)}})
+    figure = launch.energy.at("device")
+    seconds, images = launch.energy.elapsed_s, launch.energy.images
+    assert figure.covers == "2 GPU boards"
+    assert figure.average_w == pytest.approx(500)
+    assert figure.energy_j == pytest.approx(500 * seconds)
+    # The very steps of the throughput: W over images/s is J/image.
+    assert figure.j_per_image == pytest.approx(500 / launch.images_per_s)
+    assert images == pytest.approx(launch.images_per_s * seconds)
+    assert figure.interval.low < figure.j_per_image < figure.interval.high
+    assert figure.images_per_j == pytest.approx(1 / figure.j_per_image)
+    assert (figure.measured, figure.estimated, figure.coverage) == (2, 0, 1.0)
+    assert launch.energy.findings == ()
+
+
+def test_clocks_that_are_minutes_apart_change_nothing(tmp_path):
+    found = []
+    for number, ahead_s in enumerate((0.0, 300.0, -300.0)):
+        run = write_run(tmp_path / str(number), power=True, site=GPUS, nodes=(2,))
+
+        def rising(at_s, ahead_s=ahead_s):
+            seconds = at_s - ahead_s
+            return {"energy_j": seconds * seconds, "power_w": 2 * seconds}
+
+        launch = meter(
+            run,
+            {"node1": {gpu(1): steady(300)}, "node2": {gpu(2, limit_w=Missing(missing="?")): rising}},
+            clocks_s={"node1": 0.0, "node2": ahead_s},
+        )
+        found.append(launch.energy.at("device").energy_j)
+    assert found[1] == pytest.approx(found[0], rel=1e-9)
+    assert found[2] == pytest.approx(found[0], rel=1e-9)
+
+
+def test_hosts_that_are_one_machine_count_its_packages_once(tmp_path):
+    run = write_run(tmp_path, power=True, nodes=(2,))
+    package = Source(name="package 0", sensor="rapl", covers="package", counter=True, update_s=0.01)
+    folder = record(run, 1, Recording(clocks_s={"node1": 0.0, "node2": 0.0}, one_machine=True))
+    for host in ("node1", "node2"):
+        write_trace(folder, host, {package: steady(100)}, begin_s=95.0, end_s=160.0, boot_id="0f1e2d3c-0000")
+    launch = analyse_launch(folder, plan=run.job().launches[0])
+    figure = launch.energy.at("device")
+    assert (figure.covers, figure.average_w) == ("1 CPU package", pytest.approx(100))
+
+
+def test_a_window_too_short_for_the_meter_is_refused_with_the_length_it_needs(tmp_path):
+    run = write_run(tmp_path, power=True, site=GPUS, batch=8)
+    slow = gpu(1, update_s=0.5)
+    launch = meter(run, {"node1": {slow: steady(300)}}, images_per_s=200.0)
+    figure = launch.energy.at("device")
+    assert "--min-window 10s" in figure.j_per_image.missing
+    assert figure.interval is None
+    assert not isinstance(launch.images_per_s, Missing), "the throughput stays"
+
+
+def test_a_counter_and_its_power_are_held_against_each_other(one):
+    told = meter(one, {"node1": {gpu(1, averaging_s=0.02): steady(300, error=1.08)}})
+    [finding] = told.energy.findings
+    assert "counter against power" in finding
+    assert "+8.0 %" in finding
+    assert told.energy.at("device").average_w == pytest.approx(300), "the counter is believed"
+
+
+def test_what_cannot_be_reconciled_is_not_published(one):
+    launch = meter(one, {"node1": {gpu(1): steady(300, error=0.57)}})
+    figure = launch.energy.at("device")
+    assert "cannot be reconciled" in figure.j_per_image.missing
+    assert isinstance(figure.average_w, Missing)
+
+
+def test_instants_that_see_a_quarter_of_the_time_say_so(one):
+    """Bursts that no instant sees: the interval holds the planted energy all the same."""
+    blind = gpu(1, counter=False, averaging_s=0.025)
+    launch = meter(one, {"node1": {blind: lambda at_s: {"power_w": 100.0}}})
+    [metered] = launch.energy.meters
+    seconds = metered.elapsed_s
+    planted = 0.75 * 350 * seconds + 0.25 * 100 * seconds
+    assert metered.energy.low <= planted <= metered.energy.high
+    assert metered.by == "power"
+    figure = launch.energy.at("device")
+    assert figure.interval.high > planted / launch.energy.images
+
+
+def test_gaps_in_the_readings_withhold_what_has_no_counter(one):
+    def patchy(at_s):
+        return {"power_w": {"missing": "NVML: Timeout"}} if 110 < at_s < 120 else {"power_w": 300.0}
+
+    launch = meter(one, {"node1": {gpu(1, counter=False): patchy, gpu(2): steady(200)}})
+    figure = launch.energy.at("device")
+    assert figure.j_per_image.missing == "GPU-1 on node1: NVML: Timeout"
+    assert isinstance(figure.average_w, Missing), "half of the sum would be a wrong number"
+
+
+def test_a_lost_gpu_is_missing_and_never_zero(one):
+    def lost(at_s):
+        gone = {"missing": "NVML: GPU is lost"}
+        return (
+            {"energy_j": gone, "power_w": gone} if at_s > 120 else {"energy_j": 300 * at_s, "power_w": 300.0}
+        )
+
+    launch = meter(one, {"node1": {gpu(1): lost}})
+    assert "GPU is lost" in launch.energy.at("device").energy_j.missing
+    assert not isinstance(launch.images_per_s, Missing)
+
+
+def test_a_sampler_that_died_or_never_came_costs_the_energy_only(one, tmp_path):
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    launch = analyse_launch(folder, plan=one.job().launches[0])
+    assert launch.energy.missing.startswith("no sampler has left readings on node1")
+    assert launch.images_per_s == pytest.approx(1000)
+    write_trace(folder, "node1", {gpu(1): steady(300)}, begin_s=95, end_s=120, closed=False)
+    launch = analyse_launch(folder, plan=one.job().launches[0])
+    assert isinstance(launch.energy.at("device").j_per_image, Missing)
+    assert "the sampler on node1 did not end as it should" in launch.energy.findings
+    assert launch.images_per_s == pytest.approx(1000)
+
+
+def test_a_torn_stream_is_told_and_the_rest_is_read(one):
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    write_trace(folder, "node1", {gpu(1): steady(300)}, begin_s=95, end_s=160)
+    path = folder.power_path("node1")
+    data = path.read_bytes()
+    middle = data.index(b"\n", len(data) // 2)
+    path.write_bytes(data[: middle - 9] + data[middle:])
+    launch = analyse_launch(folder, plan=one.job().launches[0])
+    assert launch.energy.at("device").average_w == pytest.approx(300)
+    assert [torn.path for torn in launch.torn] == [path]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200), st.integers(0, 400))
+def test_no_stream_is_too_broken_to_be_read(tmp_path_factory, rubbish, cut):
+    from hpcdl.trace import parse_trace
+
+    run = write_run(tmp_path_factory.mktemp("torn"), power=True, site=GPUS)
+    folder = record(run, 1, Recording(clocks_s={"node1": 0.0}))
+    write_trace(folder, "node1", {gpu(1): steady(300)}, begin_s=95, end_s=96)
+    data = folder.power_path("node1").read_bytes()
+    told = []
+    parse_trace(data[:cut] + rubbish + data[cut:], lambda line, why: told.append((line, why)))
+    assert all(why for _, why in told)
+
+
+def test_boundaries_name_what_they_cover_and_what_not(one):
+    package = Source(name="package 0", sensor="rapl", covers="package", counter=True, update_s=0.01)
+    launch = meter(
+        one,
+        {"node1": {gpu(1): steady(300), package: steady(150)}},
+        known=Electricity(Power(pue=1.5, idle_w={"node1": {"GPU-1": 60, "package 0": 40}})),
+    )
+    device, node, facility = (launch.energy.at(name) for name in ("device", "node", "facility"))
+    assert (device.covers, node.covers) == ("1 GPU board", "1 GPU board, 1 CPU package")
+    assert node.uncovered == "DRAMs, fans, drives, network, power supplies"
+    assert node.average_w == pytest.approx(450)
+    assert facility.average_w == pytest.approx(675)
+    assert facility.interval.low == pytest.approx(1.5 * node.interval.low)
+    assert node.idle_w == 100
+    assert node.net_j_per_image == pytest.approx(350 / 1000)
+
+
+def test_a_meter_of_the_node_goes_before_its_parts_and_cannot_be_less_than_they(one):
+    node = Source(name="node (DCMI)", sensor="ipmi", covers="node", power="average", update_s=1.0)
+    launch = meter(one, {"node1": {gpu(1): steady(300), node: lambda at_s: {"power_w": 700.0}}})
+    assert launch.energy.at("node").average_w == pytest.approx(700)
+    assert launch.energy.at("node").uncovered == ""
+    run = one.path.parent / "again"
+    again = write_run(run, power=True, site=GPUS, tasks_per_node=4)
+    less = meter(again, {"node1": {gpu(1): steady(300), node: lambda at_s: {"power_w": 200.0}}})
+    assert "cannot be reconciled" in less.energy.at("node").j_per_image.missing
+    assert less.energy.at("device").average_w == pytest.approx(300)
+
+
+def test_estimates_are_labelled_and_never_mixed_in_silently(tmp_path):
+    run = write_run(tmp_path, power=True)
+    estimate = Source(
+        name="package 0", sensor="estimate", covers="package", update_s=0.1, basis="TDP 350 W, idle 90 W"
+    )
+    launch = meter(
+        run,
+        {"node1": {estimate: lambda at_s: {"power_w": 200.0, "power_low_w": 150.0, "power_high_w": 260.0}}},
+    )
+    figure = launch.energy.at("device")
+    assert (figure.measured, figure.estimated) == (0, 1)
+    assert figure.sensors == ("ESTIMATED",)
+    assert figure.interval.low <= 0.150
+    assert figure.interval.high >= 0.260
+
+
+def test_a_gpu_that_trained_nothing_is_counted_and_told(one):
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    environment = folder.environment()
+    hosts = tuple(host.model_copy(update={"gpu_uuid": "GPU-1"}) for host in environment.hosts)
+    folder.environment_path.write_text(environment.model_copy(update={"hosts": hosts}).model_dump_json())
+    write_trace(folder, "node1", {gpu(1): steady(300), gpu(2): steady(50)}, begin_s=95, end_s=160)
+    launch = analyse_launch(folder, plan=one.job().launches[0])
+    assert any("GPU-2 on node1 trained nothing" in finding for finding in launch.energy.findings)
+
+
+def test_a_slice_has_no_energy_of_its_own(one):
+    slice_ = gpu(1, shared="a MIG slice has no power of its own: this is its whole board's")
+    figure = meter(one, {"node1": {slice_: steady(300)}}).energy.at("device")
+    assert figure.average_w == pytest.approx(300)
+    assert "MIG" in figure.j_per_image.missing
+
+
+def test_what_the_gate_withholds_has_no_energy_per_image(one):
+    launch = meter(one, {"node1": {gpu(1): steady(300)}}, steps=39)
+    assert isinstance(launch.energy, Missing) or isinstance(launch.energy.at("device").j_per_image, Missing)
+
+
+def test_energy_over_sizes_and_repeats(tmp_path):
+    run = write_run(tmp_path, power=True, site=GPUS, nodes=(1, 2), repeat=3)
+    for index, launch in enumerate(run.job().launches, start=1):
+        hosts = [f"node{number + 1}" for number in range(launch.nodes)]
+        folder = record(
+            run, index, Recording(images_per_s=1000.0 * launch.nodes, clocks_s=dict.fromkeys(hosts, 0.0))
+        )
+        # Twice the nodes at 10 % more power each: an image costs 1.1 times as much.
+        watts = 300 * (1.1 if launch.nodes == 2 else 1.0) + index * 0.01
+        for number, host in enumerate(hosts):
+            write_trace(folder, host, {gpu(number): steady(watts)}, begin_s=95, end_s=170)
+    [scaling] = compare_energy(analyse_run(run).trainings)
+    first, second = scaling.points
+    assert (first.count, second.count) == (3, 3)
+    assert first.interval.low < 0.30003 < first.interval.high
+    assert second.efficiency == pytest.approx(1 / 1.1, rel=1e-3)
+    assert second.efficiency_interval.low < 1 / 1.1 < second.efficiency_interval.high
+
+
+def test_power_limits_make_a_front(tmp_path):
+    launches = []
+    for number, (limit, rate, watts) in enumerate([(400, 1000, 390), (300, 950, 295), (250, 700, 249)]):
+        run = write_run(tmp_path / str(number), power=True, site=GPUS)
+        board = gpu(1, limit_w=float(limit))
+        launches.append(meter(run, {"node1": {board: steady(watts)}}, images_per_s=float(rate)))
+    [points] = find_front(launches).values()
+    assert [(point.limit_w, point.on_front) for point in points] == [
+        (250.0, False),
+        (300.0, True),
+        (400.0, True),
+    ]
+
+
+def test_limits_that_were_run_into_are_told(one):
+    def capped(at_s):
+        return {"energy_j": 300 * at_s, "power_w": 300.0, "reasons": ["power cap"]}
+
+    launch = meter(one, {"node1": {gpu(1): capped}})
+    assert launch.energy.findings == (
+        "GPU-1 on node1 ran into its power limit of 400 W at 100 % of the looks",
+    )
+
+
+@pytest.mark.parametrize("period_s", [7.0, 0.55])
+def test_profiles_within_what_the_counter_allows(one, period_s):
+    """A square wave between 100 and 500 W, counted every 0.1 s: within 1 % of what was planted."""
+
+    def energy(at_s):
+        whole, rest = divmod(at_s, period_s)
+        return whole * period_s * 300 + (
+            500 * rest if rest < period_s / 2 else 250 * period_s + 100 * (rest - period_s / 2)
+        )
+
+    def wave(at_s):
+        seen_s = math.floor(at_s / 0.1) * 0.1
+        return {"energy_j": energy(seen_s), "power_w": (energy(seen_s) - energy(seen_s - 0.1)) / 0.1}
+
+    launch = meter(one, {"node1": {gpu(1, limit_w=500.0): wave}})
+    assert isinstance(launch.energy, EnergyResult)
+    [metered] = launch.energy.meters
+    planted = energy(100 + 42 * 1.024) - energy(100 + 2 * 1.024)
+    assert metered.energy.value == pytest.approx(planted, rel=0.01)
+    assert metered.energy.low <= planted <= metered.energy.high
+
+
+def test_readings_that_come_at_their_own_pace_count_when_they_were_read(one):
+    """A controller is asked once a second; a look in between repeats what it last said."""
+    node = Source(name="node (DCMI)", sensor="ipmi", covers="node", power="average", averaging_s=1.0)
+
+    def rising(at_s):
+        read_s = math.floor(at_s)
+        return {"power_w": 10.0 * (read_s - 90), "read_at_s": float(read_s)}
+
+    run = write_run(one.path.parent / "long", power=True, steps=80, site=GPUS)
+    folder = record(run, 1, Recording(clocks_s={"node1": 0.0}))
+    write_trace(folder, "node1", {node: rising}, begin_s=95, end_s=170)
+    launch = analyse_launch(folder, plan=run.job().launches[0])
+    [metered] = launch.energy.meters
+    begin_s, end_s = 100 + 2 * 0.256, 100 + 82 * 0.256
+    middle = (begin_s + end_s) / 2
+    assert metered.energy.value == pytest.approx(10 * (middle - 90) * (end_s - begin_s), rel=1e-3)
+
+
+@pytest.mark.parametrize(("joules", "told"), [(63 * 300, False), (63 * 200, True), (63 * 500, False)])
+def test_slurms_count_of_the_step_is_held_against_the_meters(tmp_path, joules, told):
+    """Meters of parts see less than Slurm, which counts whole nodes; more they cannot see."""
+    run = write_run(tmp_path, power=True, site=GPUS)
+    publish_record(
+        run.slurm_energy_path,
+        SlurmEnergy(steps=(StepEnergy(step=1, energy_j=float(joules), elapsed_s=63.0),)),
+    )
+    folder = record(run, 1, Recording(clocks_s={"node1": 0.0}))
+    environment = folder.environment().model_copy(update={"slurm": {"SLURM_STEP_ID": "1"}})
+    folder.environment_path.write_text(environment.model_dump_json())
+    write_trace(folder, "node1", {gpu(1): steady(300)}, begin_s=95, end_s=160)
+    [launch] = analyse_run(run).trainings
+    assert any("Slurm counted" in finding for finding in launch.energy.findings) is told
