@@ -21,6 +21,7 @@ import exchange
 import instruments
 import loading
 import records
+import sampling
 import startup
 
 from hpcdl.errors import Mistake, UnknownName
@@ -37,6 +38,7 @@ BENCHES: dict[str, tuple[Callable[[], list[Row]], str]] = {
     "exchange": (exchange.measure, "4 minutes where nobody else works"),
     "instruments": (instruments.measure, "about 2 minutes"),
     "records": (records.measure, "about 3 minutes, and 2 GB of disk"),
+    "sampling": (sampling.measure, "about 3 minutes"),
     "loading": (loading.measure, "a minute"),
 }
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpcdl.cli import data, doctor, judge, look, models, probe, start
+from hpcdl.cli import data, doctor, judge, look, models, power, probe, start
 
 app = typer.Typer(
     name="hpcdl",
@@ -49,3 +49,9 @@ app.command("cancel", rich_help_panel="Measure")(look.cancel)
 app.command("models", rich_help_panel="Know")(models.models)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)
 app.add_typer(data.app, name="data", rich_help_panel="Know", help="Look at training data.")
+app.add_typer(
+    power.app,
+    name="power",
+    rich_help_panel="Know",
+    help="Power: what can be metered, now and of any command.",
+)
