@@ -189,7 +189,8 @@ def _read_all(windows: Sequence[HostWindow], traces: Mapping[str, Trace]) -> lis
         trace = traces[window.host]
         for series in trace.series:
             source = series.source
-            key = ("", source.uuid) if source.uuid else (trace.opening.boot_id, source.name)
+            # A module goes by the UUID of its GPU.
+            key = (source.covers, source.uuid) if source.uuid else (trace.opening.boot_id, source.name)
             if key not in seen:
                 period_s = trace.opening.period_s
                 meter = read_meter(series, window.host, trace.opening.boot_id, window.spans(), period_s)

@@ -66,7 +66,8 @@ def _sort_by_meter(launches: Iterable[LaunchResult]) -> dict[_Key, list[_Metered
     found: dict[_Key, list[_Metered]] = {}
     for launch in launches:
         if isinstance(launch.energy, EnergyResult):
-            for figure in launch.energy.figures:
+            # The facility's is the node's times a constant: it has the same shape.
+            for figure in (one for one in launch.energy.figures if one.boundary != "facility"):
                 key = (figure.boundary, figure.sensors, figure.estimated > 0)
                 found.setdefault(key, []).append((launch, figure))
     return found

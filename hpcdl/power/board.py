@@ -132,17 +132,22 @@ class Meter:
 
     def __init__(self, board: Board, meters: Meters) -> None:
         self._board = board
-        self._keys = tuple(meters.fields)
-        self._fields = tuple(meters.fields.values())
+        # The average is only beside the instant, and moves slowly: it can wait for a closer look.
+        both = "power_w" in meters.fields and "power_average_w" in meters.fields
+        self._all = meters.fields
+        self._brief = {
+            key: field for key, field in meters.fields.items() if not (both and key == "power_average_w")
+        }
         self._calls = meters.calls
         self._counted_j = 0.0
         self._reset = False
 
-    def read(self) -> Looked:
+    def read(self, *, closely: bool) -> Looked:
         """Joules and watts, by the keys of a look."""
         found: Looked = {}
-        if self._fields:
-            found = dict(zip(self._keys, self._board.ask_fields(self._fields), strict=True))
+        fields = self._all if closely else self._brief
+        if fields:
+            found = dict(zip(fields, self._board.ask_fields(tuple(fields.values())), strict=True))
         for key, call in self._calls.items():
             found[key] = self._board.ask_number(call, per=1000)
         if "energy_j" in found:

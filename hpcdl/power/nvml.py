@@ -197,7 +197,7 @@ class _Gpu:
         self._name = sources[0].name
 
     def look(self, *, closely: bool) -> dict[str, Looked]:
-        found = self._meter.read()
+        found = self._meter.read(closely=closely)
         module_w = found.pop("module_w", None)
         if closely:
             found |= read_state(self._board)

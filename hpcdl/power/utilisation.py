@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from hpcdl.power.cpuinfo import read_cores
@@ -15,6 +16,8 @@ STAT = "proc/stat"
 STAT_BYTES = 1 << 17
 # The kernel counts in ticks (USER_HZ, 100 a second). Over fewer of them a share would be a coin toss.
 FEWEST_TICKS = 5
+# On a node of many CPUs the file is long: it is read twice a second at most.
+RENEW_S = 0.5
 NOTHING_YET = "nothing to compare with yet"
 
 # Busy and all ticks of each CPU.
@@ -34,6 +37,7 @@ class Utilisation:
         self._last = parse_stat(self._file.read())
         self._cores = read_cores(root, sorted(self._last))
         self._share: float | str = NOTHING_YET
+        self._due_s = 0.0
 
     def ask(self) -> float | str:
         """A share of one, or why there is none.
@@ -41,6 +45,10 @@ class Utilisation:
         Threads of one core share what it can compute, and it draws nearly as much for one as for both: a core is as
         busy as the busiest of its threads.
         """
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return self._share
+        self._due_s = now_s + RENEW_S
         try:
             now = parse_stat(self._file.read())
         except OSError as problem:

@@ -2,7 +2,8 @@
 
     {"schema": "hpcdl.report", "schema_version": 1, "kind": "runs", "title": …, "badges": […],
      "launches": [{"images_per_s": {"value": 45910.2, "unit": "images/s"}, …}, …],
-     "scaling": [{"title": …, "mode": "weak", …, "rows": […]}, …], "repeats": […], "engines": […], "attribution": […],
+     "scaling": [{"title": …, "mode": "weak", …, "rows": […]}, …], "repeats": […],
+     "energy": […], "meters": […], "energy_scaling": […], "power_limits": […], "engines": […], "attribution": […],
      "stragglers": […], "probes": […], "links": […], "hosts": […], "checks": […], "notes": […], "more": […]}
 
 A number with an interval has the ends of its 95 % interval as "low" and "high", where they are finite. A number that
@@ -28,6 +29,10 @@ SECTIONS = (
     "launches",
     "scaling",
     "repeats",
+    "energy",
+    "meters",
+    "energy_scaling",
+    "power_limits",
     "engines",
     "attribution",
     "stragglers",

@@ -57,10 +57,11 @@ def _make_figure_table(
     columns = (
         Column("run", "run", left=True, hidden=True),
         Column("launch", "#", hidden=not several),
-        Column("nodes", "nodes", hidden=not several),
-        Column("ranks", "ranks", hidden=not several),
+        Column("nodes", "nodes", rank=4, hidden=not several),
+        Column("ranks", "ranks", rank=5, hidden=not several),
         Column("boundary", "boundary", left=True),
         Column("basis", "basis", left=True),
+        Column("estimated_parts", "estimated parts", hidden=True),
         Column("covers", "covers", left=True, rank=1),
         Column("uncovered", "not covered", left=True, hidden=True),
         Column("sensors", "meter", left=True, rank=2),
@@ -99,6 +100,7 @@ def _make_figure_row(
         launch.world_size,
         figure.boundary,
         name_basis(figure),
+        figure.estimated,
         figure.covers,
         figure.uncovered or None,
         "; ".join(figure.sensors),
@@ -126,7 +128,7 @@ def name_basis(figure: Figure) -> str:
     """Whether a figure was measured: estimates are never mixed in without a word."""
     if not figure.estimated:
         return "measured"
-    return "ESTIMATED" if not figure.measured else f"{figure.estimated} of its parts ESTIMATED"
+    return "ESTIMATED" if not figure.measured else "part ESTIMATED"
 
 
 def _make_meter_table(
@@ -193,17 +195,24 @@ def _make_meter_row(result: RunResult, launch: LaunchResult, meter: Metered) -> 
         source.basis or None,
         Quantity(meter.average_w, "W", mark),
         Quantity(meter.peak_w, "W", mark),
-        Quantity(source.limit_w, "W"),
-        Quantity(meter.limited, "fraction"),
+        _if_it_has(source.limit_w, meter, "W"),
+        _if_it_has(meter.limited, meter, "fraction"),
         joules,
-        Quantity(meter.utilisation, "fraction"),
-        Quantity(meter.clock_mhz, "MHz"),
-        Quantity(meter.temperature_c, "°C"),
+        _if_it_has(meter.utilisation, meter, "fraction"),
+        _if_it_has(meter.clock_mhz, meter, "MHz"),
+        _if_it_has(meter.temperature_c, meter, "°C"),
         None if meter.check is None else Quantity(meter.check.difference, "change"),
         Quantity(meter.coverage, "fraction"),
-        Quantity(source.update_s, "s"),
+        None if source.estimated else Quantity(source.update_s, "s"),
         Curve(meter.curve_w, "W"),
     )
+
+
+def _if_it_has(value: Reading, meter: Metered, unit: Unit) -> Quantity | None:
+    """A reading that GPUs are asked for; what other sources do not have does not apply to them."""
+    if isinstance(value, Missing) and meter.source.covers != "gpu":
+        return None
+    return Quantity(value, unit)
 
 
 def make_energy_scaling_table(scaling: EnergyScaling, *, titled: bool) -> Table:
@@ -231,7 +240,7 @@ def make_energy_scaling_table(scaling: EnergyScaling, *, titled: bool) -> Table:
         for point in scaling.points
     )
     named = f"{name_question(scaling.question)}, " if titled else ""
-    basis = "ESTIMATED" if scaling.estimated else "; ".join(scaling.sensors)
+    basis = "; ".join(scaling.sensors)
     facts = (
         Fact("boundary", "boundary", scaling.boundary),
         Fact("sensors", "meters", "; ".join(scaling.sensors)),

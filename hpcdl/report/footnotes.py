@@ -56,6 +56,7 @@ class Footnotes:
 _EXPLAINED = {
     "partial": "this row is of the steps that were recorded, not of the whole launch",
     "rehearsal": "several hosts are one machine here",
+    "estimated": "from a specification and how busy the device was; nothing measured it",
 }
 
 

@@ -369,3 +369,13 @@ def test_slurms_count_of_the_step_is_held_against_the_meters(tmp_path, joules, t
     write_trace(folder, "node1", {gpu(1): steady(300)}, begin_s=95, end_s=160)
     [launch] = analyse_run(run).trainings
     assert any("Slurm counted" in finding for finding in launch.energy.findings) is told
+
+
+def test_a_module_and_the_gpu_in_it_are_two_sources_and_one_node(one):
+    module = Source(
+        name="module of GPU-1", sensor="nvml", covers="module", uuid="GPU-1", power="instant", update_s=0.1
+    )
+    launch = meter(one, {"node1": {gpu(1): steady(300), module: lambda at_s: {"power_w": 500.0}}})
+    assert launch.energy.at("device").average_w == pytest.approx(300)
+    node = launch.energy.at("node")
+    assert (node.covers, node.average_w) == ("1 module of CPU and GPU", pytest.approx(500))

@@ -45,11 +45,12 @@ def test_threads_of_a_core_stand_together(tmp_path):
     assert read_cores(tmp_path, [0, 1, 2, 3, 4]) == [(0, 2), (1, 3), (4,)]
 
 
-def test_a_core_is_as_busy_as_the_busiest_of_its_threads(tmp_path):
+def test_a_core_is_as_busy_as_the_busiest_of_its_threads(tmp_path, monkeypatch):
     for cpu in range(4):
         siblings = f"{cpu % 2},{cpu % 2 + 2}"
         write(tmp_path, {f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list": siblings})
     write_stat(tmp_path, *[(0, 0)] * 4)
+    monkeypatch.setattr(utilisation, "RENEW_S", 0.0)
     meter = utilisation.Utilisation(tmp_path)
     assert meter.ask() == utilisation.NOTHING_YET
     write_stat(tmp_path, (100, 0), (0, 100), (0, 100), (50, 50))
@@ -59,6 +60,10 @@ def test_a_core_is_as_busy_as_the_busiest_of_its_threads(tmp_path):
     assert meter.ask() == pytest.approx(0.75)
     write_stat(tmp_path, (100, 100), (0, 200), (0, 200), (50, 150))
     assert meter.ask() == 0
+    monkeypatch.setattr(utilisation, "RENEW_S", 60.0)
+    meter.ask()
+    write_stat(tmp_path, (200, 100), (0, 300), (0, 300), (50, 250))
+    assert meter.ask() == 0, "the file is long on a large node, and not read at each look"
     meter.close()
 
 
@@ -259,8 +264,9 @@ def test_each_specification_says_where_it_is_from():
     assert len({entry.name for entry in entries}) == len(entries)
 
 
-def test_a_kernel_that_tells_nothing_of_its_cpus(tmp_path):
+def test_a_kernel_that_tells_nothing_of_its_cpus(tmp_path, monkeypatch):
     write(tmp_path, {"proc/stat": "cpu  1 2 3 4"})
+    monkeypatch.setattr(utilisation, "RENEW_S", 0.0)
     meter = utilisation.Utilisation(tmp_path)
     assert "no CPU" in meter.ask()
     meter.close()

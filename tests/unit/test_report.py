@@ -15,6 +15,7 @@ from rich.console import Console
 from hpcdl import report
 from hpcdl.analysis.job import analyse_run
 from hpcdl.durable import publish_record
+from hpcdl.metering import Source, Unavailable
 from hpcdl.networks import NETWORKS
 from hpcdl.records import Missing, Submission
 from hpcdl.report import as_json, as_markdown, as_terminal
@@ -24,7 +25,7 @@ from hpcdl.report.listing import list_runs
 from hpcdl.report.models import describe_model, list_models
 from hpcdl.store import Store
 from tests.unit import records_maker
-from tests.unit.records_maker import KILLED, STOPPED, Recording, record, write_run
+from tests.unit.records_maker import KILLED, STOPPED, Recording, record, write_run, write_trace
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RATES = (1000.0, 1950.0, 3700.0, 1010.0)
@@ -69,12 +70,69 @@ def two_runs(store):
     return [first, second]
 
 
+def energy_run(store):
+    """One and two nodes of two GPUs: boards by their counters, and CPUs that nothing measures."""
+    run = write_run(
+        store,
+        nodes=(1, 2),
+        power=True,
+        site={"node": {"gpus": 2, "cores": 8}, "power": {"pue": 1.25}},
+    )
+    package = Source(
+        name="CPU (estimated)",
+        sensor="estimate",
+        covers="package",
+        basis="TDP 225 W, idle 60 W",
+        product="EPYC",
+    )
+    lacks = Unavailable(sensor="rapl", reason="powercap counters are not readable", do="see docs/power.md")
+    for index, hosts in ((1, ("node1",)), (2, ("node1", "node2"))):
+        clocks_s = dict.fromkeys(hosts, 0.0)
+        folder = record(run, index, Recording(images_per_s=RATES[index - 1], clocks_s=clocks_s))
+        for host in hosts:
+            boards = {
+                make_board(host, place): plant(300.0 + 20 * place + 10 * index, place) for place in range(2)
+            }
+            estimate = {"power_w": 140.0, "power_low_w": 95.0, "power_high_w": 190.0, "utilisation": 0.48}
+            sources = {**boards, package: lambda at_s, estimate=estimate: estimate}
+            write_trace(folder, host, sources, begin_s=95.0, end_s=145.0, unavailable=[lacks])
+    return [run]
+
+
+def make_board(host, place):
+    return Source(
+        name=f"GPU-{host}-{place}",
+        sensor="nvml",
+        covers="gpu",
+        product="NVIDIA H100 80GB HBM3",
+        uuid=f"GPU-{host}-{place}",
+        counter=True,
+        counter_step_j=0.001,
+        power="instant",
+        update_s=0.1,
+        averaging_s=0.025,
+        limit_w=700.0,
+    )
+
+
+def plant(watts, place):
+    """The second board's power readings are 7 % too high, and it runs into its limit now and then."""
+
+    def look(at_s):
+        read = {"energy_j": watts * at_s, "power_w": watts * (1 + 0.07 * place), "utilisation": 0.93}
+        reasons = ["power cap"] if place and round(at_s * 10) % 4 == 0 else []
+        return read | {"reasons": reasons, "sm_clock_mhz": 1980.0, "temperature_c": 61.0}
+
+    return look
+
+
 RUNS = {
     "scaling": scaling_run,
     "killed": killed_run,
     "digits": digits_run,
     "rehearsal": rehearsal_run,
     "two-runs": two_runs,
+    "energy": energy_run,
 }
 
 
