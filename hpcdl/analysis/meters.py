@@ -272,7 +272,9 @@ class _Reader:
         if source.power == "instant" and averaging_s is not None:
             seen = min(1.0, averaging_s / self._update_s())
         if seen < 1:
-            # Between two instants anything may have been drawn that the board can draw.
+            # Between two instants anything may have been drawn that the board can draw: bursts in step with the
+            # readings are never seen, or always.
+            low_w = 0.0
             limit_w = 0.0 if isinstance(source.limit_w, Missing) else source.limit_w
             high_w = max(high_w, limit_w, float(seen_w.max()))
         unseen_s = (1 - seen) * self._elapsed_s

@@ -12,10 +12,12 @@ from hpcdl.analysis.energy import Electricity, EnergyResult
 from hpcdl.analysis.energy_scaling import compare_energy, find_front
 from hpcdl.analysis.job import analyse_run
 from hpcdl.analysis.launch import analyse_launch
+from hpcdl.analysis.windows import find_windows
 from hpcdl.durable import publish_record
 from hpcdl.metering import SlurmEnergy, Source, StepEnergy
 from hpcdl.records import Missing
 from hpcdl.site import Power
+from tests.nvml.standin import Bursts, Sine, Steps, planted_energy_j
 from tests.unit.records_maker import Recording, record, write_run, write_trace
 
 GPUS = {"node": {"gpus": 2, "cores": 8}}
@@ -379,3 +381,39 @@ def test_a_module_and_the_gpu_in_it_are_two_sources_and_one_node(one):
     assert launch.energy.at("device").average_w == pytest.approx(300)
     node = launch.energy.at("node")
     assert (node.covers, node.average_w) == ("1 module of CPU and GPU", pytest.approx(500))
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        Steps(((0, 100.0), (3, 380.0)), repeat_s=5.0),
+        Sine(250.0, 140.0, 2.7),
+        Bursts(90.0, 390.0, 0.03, 0.1),
+        Bursts(90.0, 390.0, 0.011, 0.037),
+    ],
+    ids=["steps", "sine", "bursts that instants always see or never", "bursts shorter than an update"],
+)
+@pytest.mark.parametrize("behind_s", [0.0, 0.04, 0.07])
+def test_instants_of_a_quarter_hold_what_was_planted_in_their_bounds(one, profile, behind_s):
+    """As on A100 and H100: every 100 ms a reading of the last 25 ms, wherever the bursts fall."""
+
+    def instant(at_s):
+        end_s = math.floor((at_s - behind_s) / 0.1) * 0.1 + behind_s
+        return {"power_w": planted_energy_j(profile, end_s - 0.025, end_s) / 0.025}
+
+    launch = meter(one, {"node1": {gpu(1, counter=False, averaging_s=0.025): instant}})
+    [metered] = launch.energy.meters
+    planted = planted_energy_j(profile, *find_span(launch))
+    assert metered.energy.low <= planted <= metered.energy.high
+
+
+def find_span(launch):
+    [window] = find_windows(
+        launch.environment,
+        launch.conditions,
+        launch.steps,
+        first=launch.pace.first_steady,
+        last=launch.pace.last,
+    )
+    [span] = window.spans()
+    return span
