@@ -24,7 +24,8 @@ class Source(Frozen):
 
     `name` is unique on its host. `counter` says that energy is counted, in steps of `counter_step_j`. `power` says
     what its power readings are: of an instant, of an average over `averaging_s`, or what nobody has said.
-    `update_s` is how often they change, as measured when the sampler began. `limit_w` is the power limit in force.
+    `update_s` is how often it changes, as measured when the sampler began: the counter where there is one, else the
+    power; `power_update_s` is that of the power beside a counter. `limit_w` is the power limit in force.
     `shared` is why its energy is not the job's alone. `basis` names the specification that an estimate rests on:
     where it is not empty, nothing was measured.
     """
@@ -38,6 +39,7 @@ class Source(Frozen):
     counter_step_j: float | None = None
     power: Literal["instant", "average", "unspecified"] | None = None
     update_s: Reading = Missing(missing="not measured")
+    power_update_s: Reading = Missing(missing="not measured")
     averaging_s: Reading = Missing(missing="not known")
     limit_w: Reading = Missing(missing="not read")
     default_limit_w: Reading = Missing(missing="not read")

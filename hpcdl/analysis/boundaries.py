@@ -29,26 +29,35 @@ NAMES: dict[Covers, tuple[str, str]] = {
 NEVER_METERED = "fans, drives, network, power supplies"
 
 
-def choose_device(meters: Sequence[Metered], *, gpus: bool) -> list[Metered]:
-    """GPU boards where the launch has GPUs, else CPU packages and their memory."""
+def choose_device(
+    meters: Sequence[Metered], *, gpus: bool, boards: frozenset[str] | None = None
+) -> list[Metered]:
+    """GPU boards where the launch has GPUs, else CPU packages and their memory; the module where neither is apart.
+
+    `boards` are the UUIDs of the GPUs that count, where not all of them do.
+    """
     wanted = {"gpu"} if gpus else {"package", "dram"}
     found = count_once(meters)
-    chosen = [one for one in found if one.source.covers in wanted]
+    chosen = [one for one in found if one.source.covers in wanted and _belongs(one, boards)]
     return chosen or [one for one in found if one.source.covers == "module"]
 
 
-def choose_node(meters: Sequence[Metered], hosts: int) -> list[Metered]:
-    """The meters of whole nodes where every node has one, else all parts that are metered."""
+def _belongs(meter: Metered, boards: frozenset[str] | None) -> bool:
+    return boards is None or meter.source.covers != "gpu" or meter.source.uuid in boards
+
+
+def choose_node(meters: Sequence[Metered], machines: int) -> list[Metered]:
+    """The meters of whole nodes where every machine has one, else all parts that are metered."""
     whole = [one for one in count_once(meters) if one.source.covers == "node"]
-    return whole if len({one.host for one in whole}) == hosts else choose_parts(meters)
+    return whole if len({one.boot_id for one in whole}) == machines else choose_parts(meters)
 
 
 def choose_parts(meters: Sequence[Metered]) -> list[Metered]:
     """The parts of nodes that have meters, none of them inside another."""
     parts = [one for one in count_once(meters) if one.source.covers in PARTS]
-    modules = {one.host for one in parts if one.source.covers == "module"}
+    modules = {one.boot_id for one in parts if one.source.covers == "module"}
     # A module's meter holds its CPU's and its GPU's.
-    return [one for one in parts if one.host not in modules or one.source.covers == "module"]
+    return [one for one in parts if one.boot_id not in modules or one.source.covers == "module"]
 
 
 def count_once(meters: Sequence[Metered]) -> list[Metered]:
@@ -60,11 +69,16 @@ def count_once(meters: Sequence[Metered]) -> list[Metered]:
 
 
 def _goes_before(one: Metered, other: Metered) -> bool:
-    if (one.host, one.source.covers) != (other.host, other.source.covers):
+    if (one.boot_id, one.source.covers) != (other.boot_id, other.source.covers):
         return False
     both_named = one.source.uuid and other.source.uuid
     same = one.source.uuid == other.source.uuid if both_named else True
-    return same and SENSORS.index(one.source.sensor) < SENSORS.index(other.source.sensor)
+    return same and _rank(one) < _rank(other)
+
+
+def _rank(meter: Metered) -> int:
+    """The place of its sensor; one that this version does not know comes last."""
+    return SENSORS.index(meter.source.sensor) if meter.source.sensor in SENSORS else len(SENSORS)
 
 
 def find_excess(meters: Sequence[Metered]) -> str | None:
@@ -73,7 +87,7 @@ def find_excess(meters: Sequence[Metered]) -> str | None:
         parts = [
             one.average_w
             for one in choose_parts(meters)
-            if one.host == node.host and not one.source.estimated
+            if one.boot_id == node.boot_id and not one.source.estimated
         ]
         total = sum(watts for watts in parts if not isinstance(watts, Missing))
         if not isinstance(node.average_w, Missing) and total > (1 + DISAGREEMENT) * node.average_w:
@@ -92,11 +106,21 @@ def name_covers(meters: Sequence[Metered]) -> str:
     return ", ".join(f"{count} {NAMES[what][count > 1]}" for what, count in counts.items())
 
 
-def name_uncovered(meters: Sequence[Metered]) -> str:
-    """What of a node these do not cover; empty for a meter of whole nodes."""
-    covered = {meter.source.covers for meter in meters}
-    if "node" in covered:
+def name_uncovered(meters: Sequence[Metered], *, gpus: bool = True) -> str:
+    """What of a node these do not cover on each machine; empty for meters of whole nodes."""
+    machines: dict[str, set[Covers]] = {}
+    for meter in meters:
+        machines.setdefault(meter.boot_id, set()).add(meter.source.covers)
+    if all("node" in covered for covered in machines.values()):
         return ""
-    inside: set[Covers] = {"gpu", "package"} if "module" in covered else set()
-    parts = [NAMES[what][1] for what in ("gpu", "package", "dram") if what not in covered | inside]
+    kinds: tuple[Covers, ...] = ("gpu", "package", "dram") if gpus else ("package", "dram")
+    parts = [
+        NAMES[what][1]
+        for what in kinds
+        if any(what not in covered and not _holds(covered, what) for covered in machines.values())
+    ]
     return ", ".join([*parts, NEVER_METERED])
+
+
+def _holds(covered: set[Covers], what: Covers) -> bool:
+    return "module" in covered and what in {"gpu", "package"}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from hpcdl.analysis.boundaries import choose_device, choose_node, find_excess, name_covers, name_uncovered
 from hpcdl.analysis.energy_findings import tell_meter
-from hpcdl.analysis.meters import Energy, add_peaks, read_meter
+from hpcdl.analysis.looks import Energy
+from hpcdl.analysis.meters import add_peaks, read_meter
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.boundaries import choose_device, choose_node, find_excess, name_covers, name_uncovered
+from hpcdl.analysis.completeness import find_lack, lay_out, name_machine
 from hpcdl.analysis.energy_findings import list_findings
-from hpcdl.analysis.meters import add_peaks, read_meter
+from hpcdl.analysis.meters import add_peaks, read_energy, read_meter
 from hpcdl.analysis.readings import derive, withhold
 from hpcdl.analysis.windows import find_windows
 from hpcdl.estimates.intervals import Interval, estimate_over_repeats, invert, scale
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from hpcdl.analysis.boundaries import Boundary
+    from hpcdl.analysis.completeness import Layout
     from hpcdl.analysis.meters import Metered
     from hpcdl.analysis.pace import Pace
     from hpcdl.analysis.windows import HostWindow
@@ -74,6 +76,8 @@ class Figure:
     j_per_image: Reading
     interval: Interval | None
     net_j_per_image: Reading
+    open_low: float
+    open_high: float
     coverage: float
 
     @property
@@ -141,24 +145,29 @@ def measure_energy(
     absent = [window.host for window in windows if window.host not in by_host]
     if absent:
         return Missing(missing=f"no sampler has left readings on {', '.join(absent)}: see `hpcdl logs`")
-    seen = _read_all(windows, by_host)
-    unavailable = tuple((one.host, thing) for one in by_host.values() for thing in one.unavailable)
+    layout = lay_out(plan, environment, by_host)
+    stretch = summary.window.elapsed_s / max(windows[0].elapsed_s, 1e-9)
+    seen = _read_all(windows, by_host, stretch)
     if not seen:
-        return Missing(
-            missing="nothing here can be metered: `hpcdl power sensors` says what would change that"
-        )
+        return Missing(missing=f"nothing here can be metered: {_tell_unavailable(layout)}")
     images = plan.train.global_batch * pace.steady_steps
-    figures = tuple(_make_figures(plan, seen, len(windows), images, known.power))
+    meters = [one.meter for one in seen]
     return EnergyResult(
         images=images,
         elapsed_s=max(window.elapsed_s for window in windows),
-        figures=figures,
-        meters=tuple(one.meter for one in seen),
-        unavailable=unavailable,
-        findings=tuple(
-            list_findings([one.meter for one in seen], traces, environment, known.account_of(environment))
-        ),
+        figures=tuple(_make_figures(_Scene(layout, seen, images, known.power))),
+        meters=tuple(meters),
+        unavailable=tuple(layout.unavailable),
+        findings=tuple(list_findings(meters, traces, layout, known.account_of(environment))),
     )
+
+
+def _tell_unavailable(layout: Layout) -> str:
+    told = [
+        f"{thing.sensor}: {thing.reason}" + (f" ({thing.do})" if thing.do else "")
+        for _, thing in layout.unavailable
+    ]
+    return "; ".join(dict.fromkeys(told)) or "no sensor was asked for that is here"
 
 
 def withhold_energy(result: EnergyResult | Missing, reason: str | None) -> EnergyResult | Missing:
@@ -182,67 +191,94 @@ def _withhold_figure(figure: Figure, reason: str | None) -> Figure:
     )
 
 
-def _read_all(windows: Sequence[HostWindow], traces: Mapping[str, Trace]) -> list[_Seen]:
-    """Every source once: hosts that are one machine in disguise see the same meters."""
-    seen: dict[tuple[str, str], _Seen] = {}
+def _read_all(windows: Sequence[HostWindow], traces: Mapping[str, Trace], stretch: float) -> list[_Seen]:
+    """Every source that has a meter, once: hosts that are one machine in disguise see the same ones."""
+    seen: dict[tuple[str, ...], _Seen] = {}
     for window in windows:
         trace = traces[window.host]
+        machine, period_s = name_machine(trace), trace.opening.period_s
         for series in trace.series:
             source = series.source
-            # A module goes by the UUID of its GPU.
-            key = (source.covers, source.uuid) if source.uuid else (trace.opening.boot_id, source.name)
-            if key not in seen:
-                period_s = trace.opening.period_s
-                meter = read_meter(series, window.host, trace.opening.boot_id, window.spans(), period_s)
+            place = source.uuid or machine
+            key = (source.sensor, source.covers, place, "" if source.uuid else source.name)
+            if key not in seen and (source.counter or source.power is not None or source.estimated):
+                meter = read_meter(series, window.host, machine, window.spans(), period_s, stretch=stretch)
                 seen[key] = _Seen(meter, series, window, period_s)
     return list(seen.values())
 
 
-def _make_figures(plan: Launch, seen: Sequence[_Seen], hosts: int, images: int, power: Power) -> list[Figure]:
-    meters = [one.meter for one in seen]
-    device = choose_device(meters, gpus=plan.gpus_per_node > 0)
-    node = choose_node(meters, hosts)
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """All that figures are made from."""
+
+    layout: Layout
+    seen: Sequence[_Seen]
+    images: int
+    power: Power
+
+
+def _make_figures(scene: _Scene) -> list[Figure]:
+    layout, power = scene.layout, scene.power
+    meters = [one.meter for one in scene.seen]
+    device = choose_device(meters, gpus=layout.gpus > 0, boards=layout.own_boards)
+    node = choose_node(meters, len(layout.machines))
     figures = []
     if device:
-        figures.append(_make_figure("device", _pick(seen, device), images, power))
+        figures.append(_make_figure("device", device, scene))
     # The same things under another name would be no further figure.
     if node and node != device:
-        figure = _make_figure("node", _pick(seen, node), images, power)
+        figure = _make_figure("node", node, scene)
         figures.append(_withhold_figure(figure, find_excess(meters)))
     if power.pue is not None and figures:
         figures.append(_enlarge(figures[-1], power.pue))
     return figures
 
 
-def _pick(seen: Sequence[_Seen], meters: Sequence[Metered]) -> list[_Seen]:
-    return [one for one in seen if any(one.meter is meter for meter in meters)]
-
-
-def _make_figure(boundary: Boundary, seen: Sequence[_Seen], images: int, power: Power) -> Figure:
-    meters = [one.meter for one in seen]
-    energy = _add_up(meters, _read_energy)
-    average = _add_up(meters, lambda meter: meter.average_w)
-    idle = _add_up(meters, lambda meter: _find_idle(meter, power))
+def _make_figure(boundary: Boundary, meters: Sequence[Metered], scene: _Scene) -> Figure:
+    layout, images = scene.layout, scene.images
+    chosen = [one for one in scene.seen if any(one.meter is meter for meter in meters)]
+    lack = find_lack(boundary, meters, layout)
+    absent = None if lack is None else Missing(missing=lack)
+    energy = absent or _add_up(meters, _read_energy)
+    idle = _add_up(meters, lambda meter: _find_idle(meter, scene.power))
     shared = next((meter.source.shared for meter in meters if meter.source.shared), None)
     own = Missing(missing=shared) if shared else energy
     j_per_image = derive(lambda joules: joules / images, own)
-    elapsed_s = meters[0].elapsed_s
+    open_low, open_high = _leave_open(meters, images)
     return Figure(
         boundary=boundary,
         covers=name_covers(meters),
-        uncovered=name_uncovered(meters),
+        uncovered=name_uncovered(meters, gpus=layout.gpus > 0),
         sensors=tuple(dict.fromkeys(_name_sensor(meter) for meter in meters)),
         measured=sum(not meter.source.estimated for meter in meters),
         estimated=sum(meter.source.estimated for meter in meters),
         energy_j=energy,
-        average_w=average,
-        peak_w=add_peaks(meters),
+        average_w=absent or _add_up(meters, lambda meter: meter.average_w),
+        peak_w=absent or add_peaks(meters),
         idle_w=idle,
         j_per_image=j_per_image,
-        interval=None if isinstance(j_per_image, Missing) else _bound(seen, images, j_per_image),
-        net_j_per_image=derive(lambda gross, watts: (gross - watts * elapsed_s) / images, own, idle),
+        interval=None if isinstance(j_per_image, Missing) else _bound(chosen, images, j_per_image),
+        net_j_per_image=_subtract_idle(own, idle, meters[0].elapsed_s, images),
+        open_low=open_low,
+        open_high=open_high,
         coverage=min(meter.coverage for meter in meters),
     )
+
+
+def _subtract_idle(energy: Reading, idle_w: Reading, elapsed_s: float, images: int) -> Reading:
+    net = derive(lambda gross, watts: (gross - watts * elapsed_s) / images, energy, idle_w)
+    if not isinstance(net, Missing) and net <= 0:
+        return Missing(
+            missing="it drew no more than its idle power: measure that again with `hpcdl power idle`"
+        )
+    return net
+
+
+def _leave_open(meters: Sequence[Metered], images: int) -> tuple[float, float]:
+    """J/image that the meters leave open below and above; no chance that evens out."""
+    energies = [meter.energy for meter in meters if not isinstance(meter.energy, Missing)]
+    low = sum(energy.value - energy.low for energy in energies) / images
+    return low, sum(energy.high - energy.value for energy in energies) / images
 
 
 def _read_energy(meter: Metered) -> Reading:
@@ -276,13 +312,10 @@ def _enlarge(figure: Figure, pue: float) -> Figure:
     def times(reading: Reading) -> Reading:
         return derive(lambda value: value * pue, reading)
 
-    return Figure(
+    return replace(
+        figure,
         boundary="facility",
         covers=f"{figure.covers}, x PUE {pue:g}",
-        uncovered=figure.uncovered,
-        sensors=figure.sensors,
-        measured=figure.measured,
-        estimated=figure.estimated,
         energy_j=times(figure.energy_j),
         average_w=times(figure.average_w),
         peak_w=times(figure.peak_w),
@@ -290,7 +323,8 @@ def _enlarge(figure: Figure, pue: float) -> Figure:
         j_per_image=times(figure.j_per_image),
         interval=None if figure.interval is None else scale(figure.interval, pue),
         net_j_per_image=times(figure.net_j_per_image),
-        coverage=figure.coverage,
+        open_low=figure.open_low * pue,
+        open_high=figure.open_high * pue,
     )
 
 
@@ -300,16 +334,11 @@ def _bound(seen: Sequence[_Seen], images: int, j_per_image: float) -> Interval |
     if parts is None:
         return None
     spread = estimate_over_repeats(parts)
-    down = up = 0.0
-    for one in seen:
-        energy = one.meter.energy
-        if not isinstance(energy, Missing):
-            down += (energy.value - energy.low) / images
-            up += (energy.high - energy.value) / images
+    open_low, open_high = _leave_open([one.meter for one in seen], images)
     half = spread.high - spread.value
     # The meters' own part is no chance that evens out: it is added, not squared.
-    low = max(0.0, j_per_image - half - down)
-    return Interval(j_per_image, low, j_per_image + half + up, len(parts), float(len(parts)))
+    low = max(0.0, j_per_image - half - open_low)
+    return Interval(j_per_image, low, j_per_image + half + open_high, len(parts), float(len(parts)))
 
 
 def _measure_parts(seen: Sequence[_Seen], images: int) -> list[float] | None:
@@ -338,9 +367,8 @@ def _update_s(one: _Seen) -> float:
 def _add_part(seen: Sequence[_Seen], first: int, last: int) -> float | None:
     total = 0.0
     for one in seen:
-        spans = one.window.spans(first, last)
-        part = read_meter(one.series, one.meter.host, one.meter.boot_id, spans, one.period_s, short=True)
-        if isinstance(part.energy, Missing):
+        part = read_energy(one.series, one.window.spans(first, last), one.period_s)
+        if isinstance(part, Missing):
             return None
-        total += part.energy.value
+        total += part.value
     return total

@@ -11,16 +11,16 @@ from hpcdl.records import Missing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from hpcdl.analysis.completeness import Layout
     from hpcdl.analysis.meters import Metered
-    from hpcdl.metering import StepEnergy
-    from hpcdl.records import Environment
+    from hpcdl.metering import Covers, StepEnergy
     from hpcdl.trace import Trace
 
 
 def list_findings(
     meters: Sequence[Metered],
     traces: Sequence[Trace],
-    environment: Environment,
+    layout: Layout,
     account: StepEnergy | None,
 ) -> Iterator[str]:
     """One sentence for each thing that is not as it should be."""
@@ -32,9 +32,9 @@ def list_findings(
     for trace in traces:
         if trace.closing is None:
             yield f"the sampler on {trace.host} did not end as it should"
-    yield from _tell_devices(meters, environment)
+    yield from _tell_devices(meters, layout)
     if account is not None:
-        yield from _tell_account(meters, account, hosts=len({host.host for host in environment.hosts}))
+        yield from _tell_account(meters, account, machines=len(layout.machines))
 
 
 def tell_meter(meter: Metered, name: str) -> Iterator[str]:
@@ -52,36 +52,50 @@ def tell_meter(meter: Metered, name: str) -> Iterator[str]:
         yield f"{name}: {source.shared}"
 
 
-def _tell_account(meters: Sequence[Metered], account: StepEnergy, *, hosts: int) -> Iterator[str]:
+def _tell_account(meters: Sequence[Metered], account: StepEnergy, *, machines: int) -> Iterator[str]:
     """Slurm's count of the whole step against what the meters saw while their samplers ran, which is about as long.
 
-    Meters of parts see less than the whole nodes that Slurm counts; only more would be a contradiction.
+    Its plugins count different things: nodes, GPUs, or CPUs with their memory. It agrees where it is near any of them.
     """
-    chosen = choose_node(meters, hosts)
-    seen = [meter.whole_w for meter in chosen if not meter.source.estimated]
-    if not seen or any(isinstance(watts, Missing) for watts in seen):
-        return
-    total_w = sum(watts for watts in seen if not isinstance(watts, Missing))
+    chosen = [one for one in choose_node(meters, machines) if not one.source.estimated]
+    sums = [_sum_whole_w(chosen, kinds) for kinds in COUNTED_BY_SLURM]
     slurm_w = account.energy_j / account.elapsed_s
-    whole = all(meter.source.covers == "node" for meter in chosen)
-    if total_w > (1 + DISAGREEMENT) * slurm_w or (whole and total_w < (1 - DISAGREEMENT) * slurm_w):
+    seen = [watts for watts in sums if watts]
+    near = any(abs(watts / slurm_w - 1) <= DISAGREEMENT for watts in seen)
+    whole = any(one.source.covers == "node" for one in chosen)
+    # Meters of parts see less than a node: only more than Slurm counted would be a contradiction.
+    if seen and not near and (whole or max(seen) > (1 + DISAGREEMENT) * slurm_w):
         yield (
             f"Slurm counted {account.energy_j:,.0f} J in {account.elapsed_s:,.0f} s ({slurm_w:,.0f} W) for the whole "
-            f"step, and the meters saw {total_w:,.0f} W over all of it: these disagree"
+            f"step, and the meters saw {max(seen):,.0f} W over all of it: these disagree, or count different things"
         )
 
 
-def _tell_devices(meters: Sequence[Metered], environment: Environment) -> Iterator[str]:
-    """GPUs that trained and were not metered, or were metered and did not train."""
-    used = {host.gpu_uuid: host for host in environment.hosts if host.gpu_uuid}
-    boards = {
-        meter.source.uuid: meter for meter in meters if meter.source.covers == "gpu" and meter.source.uuid
-    }
-    if not used or not boards:
-        return
-    for uuid, host in used.items():
-        if uuid not in boards:
-            yield f"{uuid}, on which rank {host.rank} trained, was not metered"
-    for uuid, meter in boards.items():
-        if uuid not in used:
-            yield f"{uuid} on {meter.host} trained nothing, and is counted: it belongs to the allocation"
+COUNTED_BY_SLURM: tuple[frozenset[Covers], ...] = (
+    frozenset({"node"}),
+    frozenset({"gpu"}),
+    frozenset({"package"}),
+    frozenset({"package", "dram"}),
+    frozenset({"gpu", "module", "package", "dram"}),
+)
+
+
+def _sum_whole_w(meters: Sequence[Metered], kinds: frozenset[Covers]) -> float:
+    watts = [one.whole_w for one in meters if one.source.covers in kinds]
+    return sum(one for one in watts if not isinstance(one, Missing))
+
+
+def _tell_devices(meters: Sequence[Metered], layout: Layout) -> Iterator[str]:
+    """GPUs that were metered and did not train."""
+    for meter in meters:
+        source = meter.source
+        if layout.used and source.covers == "gpu" and source.uuid and source.uuid not in layout.used:
+            counted = (
+                "and is counted: it belongs to the allocation" if layout.allocated else "and is not counted"
+            )
+            yield f"{source.uuid} on {meter.host} trained nothing, {counted}"
+    if layout.gpus and not any(meter.source.covers in {"gpu", "module"} for meter in meters):
+        told = [
+            f"{thing.sensor}: {thing.reason}" for _, thing in layout.unavailable if thing.sensor == "nvml"
+        ]
+        yield "no GPU board was metered" + (f" ({'; '.join(dict.fromkeys(told))})" if told else "")

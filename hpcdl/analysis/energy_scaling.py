@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.energy import EnergyResult, Figure
@@ -103,7 +103,13 @@ def _combine(figures: Sequence[Figure]) -> _Combined:
     values = [cost for cost in costs if not isinstance(cost, Missing)]
     if len(values) > 2:
         found = estimate_over_repeats(values)
-        return _Combined(found.value, found)
+        # What the meters leave open is the same each time: repeating does not even it out.
+        open_low = statistics.fmean(figure.open_low for figure in figures)
+        open_high = statistics.fmean(figure.open_high for figure in figures)
+        return _Combined(
+            found.value,
+            replace(found, low=max(0.0, found.low - open_low), high=found.high + open_high),
+        )
     intervals = [figure.interval for figure in figures if figure.interval is not None]
     mean = statistics.fmean(values)
     return _Combined(mean, hull(intervals, mean) if len(intervals) == len(values) else None)

@@ -133,8 +133,7 @@ def _open_gpu(pynvml: Any, uuid: str, handle: Any, *, sliced: bool) -> tuple[_Gp
     board = Board(pynvml, handle)
     meters = find_meters(board)
     problems = [_complain(uuid, f"{key} is not told: {reason}") for key, reason in meters.refused.items()]
-    if not (meters.has("energy_j") or meters.has("power_w")):
-        return None, problems
+    # One that tells neither energy nor power is named all the same: an estimate can stand in.
     return _Gpu(board, meters, _describe(board, uuid, meters, sliced=sliced)), problems
 
 

@@ -7,6 +7,7 @@ platform (psys) would count all of them again, and intel-rapl-mmio shows the sam
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Literal
 
 from hpcdl.metering import Source, Unavailable
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 POWERCAP = "sys/class/powercap"
+# More than a package draws: what seems to have wrapped after so much was reset.
+MOST_W = 5000.0
+# Looks may follow each other at once, and the counter be behind by a little.
+SHORTEST_S = 0.1
 # What energy_uj resolves, in joules. The hardware's own step is some 15 to 61 microjoules, and it tells no one.
 STEP_J = 1e-6
 
@@ -38,6 +43,7 @@ class Zone:
         self._file = Attribute(path / "energy_uj")
         self._range_uj = read_number(path / "max_energy_range_uj")
         self._energy_uj = 0.0
+        self._looked_s = time.monotonic()
         self._lost = ""
         try:
             self._last_uj = int(self._file.read())
@@ -60,8 +66,13 @@ class Zone:
         step_uj: float = now_uj - self._last_uj
         if step_uj < 0 and self._range_uj is None:
             return "the counter went back, and at what value it wraps cannot be read"
-        self._energy_uj += step_uj if step_uj >= 0 else step_uj + (self._range_uj or 0)
-        self._last_uj = now_uj
+        if step_uj < 0:
+            step_uj += self._range_uj or 0
+        now_s, before_s = time.monotonic(), self._looked_s
+        if step_uj > MOST_W * 1e6 * max(now_s - before_s, SHORTEST_S):
+            return "the counter began anew, and what it had counted is lost"
+        self._energy_uj += step_uj
+        self._last_uj, self._looked_s = now_uj, now_s
         return ""
 
     def close(self) -> None:

@@ -25,9 +25,10 @@ from hpcdl import site as sites
 from hpcdl.durable import Appender
 from hpcdl.errors import HpcdlError
 from hpcdl.estimates.integral import find_update_period
-from hpcdl.metering import PERIOD_S, Closing, Opening, Source
+from hpcdl.metering import PERIOD_S, Closing, Opening, Source, Unavailable
 from hpcdl.power.registry import open_sensors
-from hpcdl.records import Missing
+from hpcdl.power.sensor import missing
+from hpcdl.records import Missing, Reading
 from hpcdl.spec import SensorName
 from hpcdl.store import LaunchFolder, RunFolder
 from hpcdl.worker.rank import ask_for_signal_when_parent_dies
@@ -69,7 +70,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be sampled: sensors by name (none: all), how often, what the site knows, and where it goes."""
+    """What is to be sampled: sensors by name, how often, what the site knows, and where it goes."""
 
     sensors: tuple[str, ...]
     period_s: float
@@ -124,10 +125,14 @@ class Sampler:
 
 
 def look_at(sensors: Iterable[Sensor], *, closely: bool) -> dict[str, Looked]:
-    """One look at all sources of all sensors."""
+    """One look at all sources of all sensors; a sensor that breaks is missing, and ends nothing."""
     looks: dict[str, Looked] = {}
     for sensor in sensors:
-        looks.update(sensor.look(closely=closely))
+        try:
+            looks.update(sensor.look(closely=closely))
+        except Exception as problem:  # noqa: BLE001 (whatever a driver made of it)
+            why = missing(f"{type(problem).__name__}: {problem}")
+            looks.update({source.name: {"energy_j": why, "power_w": why} for source in sensor.sources})
     return looks
 
 
@@ -150,15 +155,28 @@ def measure_updates(sensors: Sequence[Sensor], *, seconds: float = UPDATES_S) ->
 def _with_update(
     source: Source, seen: Sequence[tuple[float, Mapping[str, Looked]]], seconds: float
 ) -> Source:
-    quantity = "energy_j" if source.counter else "power_w"
-    values = np.array([_number(looks.get(source.name, {}).get(quantity)) for _, looks in seen])
+    first = "energy_j" if source.counter else "power_w"
+    found = {"update_s": _find_period(source.name, first, seen, source.update_s, seconds)}
+    if source.counter and source.power is not None:
+        known = source.power_update_s
+        found["power_update_s"] = _find_period(source.name, "power_w", seen, known, seconds)
+    return source.model_copy(update=found)
+
+
+def _find_period(
+    name: str,
+    quantity: str,
+    seen: Sequence[tuple[float, Mapping[str, Looked]]],
+    known: Reading,
+    seconds: float,
+) -> Reading:
+    values = np.array([_number(looks.get(name, {}).get(quantity)) for _, looks in seen])
     period_s = find_update_period(np.array([at_s for at_s, _ in seen]), values)
-    if period_s is None:
-        # What the sensor knows by itself still holds.
-        known = source.update_s
-        period_s = known if not isinstance(known, Missing) else None
+    if period_s is not None:
+        return period_s
+    # What the sensor knows by itself still holds.
     absent = Missing(missing=f"its readings did not change often enough in {seconds:g} s")
-    return source.model_copy(update={"update_s": absent if period_s is None else period_s})
+    return absent if isinstance(known, Missing) else known
 
 
 def _number(value: object) -> float:
@@ -171,9 +189,7 @@ def begin(asked: Asked) -> tuple[list[Sensor], Opening]:
     Raises:
         Mistake: A sensor that nobody knows.
     """
-    opened, unavailable = open_sensors(
-        asked.sensors, cpu_tdp_w=asked.power.cpu_tdp_w, cpu_idle_w=asked.power.cpu_idle_w
-    )
+    opened, unavailable = _open(asked)
     return opened, Opening(
         host=socket.gethostname(),
         boot_id=_read_boot_id(),
@@ -182,6 +198,13 @@ def begin(asked: Asked) -> tuple[list[Sensor], Opening]:
         sources=measure_updates(opened) if opened else (),
         unavailable=tuple(unavailable),
     )
+
+
+def _open(asked: Asked) -> tuple[list[Sensor], list[Unavailable]]:
+    if not asked.sensors:
+        why = "on a shared node the GPUs that were not asked for are somebody else's"
+        return [], [Unavailable(sensor="nvml", reason=why, do="ask for --exclusive, or for other --sensors")]
+    return open_sensors(asked.sensors, cpu_tdp_w=asked.power.cpu_tdp_w, cpu_idle_w=asked.power.cpu_idle_w)
 
 
 def _read_boot_id() -> str:
@@ -231,7 +254,7 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _ask_here(options: argparse.Namespace) -> Asked:
-    names = tuple(name for name in options.sensors.split(",") if name)
+    names = tuple(name for name in options.sensors.split(",") if name) or get_args(SensorName)
     site, _ = sites.load()
     return Asked(names, options.period, site.power, Output())
 
@@ -244,10 +267,10 @@ def _ask_launch(folder: LaunchFolder) -> Asked | None:
     if launch.launcher != "srun":
         # Slurm clears up behind itself, and what its threads start outlives them.
         ask_for_signal_when_parent_dies(signal.SIGTERM)
-    names = launch.power.sensors
+    names = launch.power.sensors or get_args(SensorName)
     if launch.launcher == "srun" and not launch.gpus_per_node and not job.site.slurm.exclusive:
         # On a shared node GPUs that were not asked for are somebody else's.
-        names = tuple(name for name in names or get_args(SensorName) if name != "nvml")
+        names = tuple(name for name in names if name != "nvml")
     sink = Appender(folder.power_path(socket.gethostname()))
     return Asked(names, launch.power.period_s, job.site.power, sink)
 

@@ -8,7 +8,8 @@ from hpcdl.analysis.energy import EnergyResult
 from hpcdl.analysis.meters import DISAGREEMENT
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Curve, Fact, Note, Quantity, Table
-from hpcdl.report.sections import make_half_width
+from hpcdl.report.numbers import thin
+from hpcdl.report.sections import CURVE_POINTS, make_half_width
 from hpcdl.report.wording import name_question
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _make_meter_row(result: RunResult, launch: LaunchResult, meter: Metered) -> 
         None if meter.check is None else Quantity(meter.check.difference, "change"),
         Quantity(meter.coverage, "fraction"),
         None if source.estimated else Quantity(source.update_s, "s"),
-        Curve(meter.curve_w, "W"),
+        Curve(thin(meter.course_w, CURVE_POINTS), "W"),
     )
 
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 from hpcdl.analysis.command import name_meter
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Curve, Fact, Note, Quantity, Report, Table
-from hpcdl.report.numbers import format_value
+from hpcdl.report.numbers import format_value, thin
+from hpcdl.report.sections import CURVE_POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from hpcdl.analysis.command import Metering, Total
-    from hpcdl.analysis.meters import Energy, Metered
+    from hpcdl.analysis.looks import Energy
+    from hpcdl.analysis.meters import Metered
     from hpcdl.metering import Unavailable
     from hpcdl.records import Reading
     from hpcdl.report.content import Cell
@@ -148,7 +150,7 @@ def _make_meter_table(meters: Sequence[Metered]) -> Table:
         Column("temperature_c", "hottest", rank=4, hidden=_lack(meters, "temperature_c")),
         Column("difference", "power against counter", rank=3, hidden=all(m.check is None for m in meters)),
         Column("coverage", "coverage", rank=1),
-        Column("curve", "power meanwhile", left=True, rank=5, hidden=not any(m.curve_w for m in meters)),
+        Column("curve", "power meanwhile", left=True, rank=5, hidden=not any(m.course_w for m in meters)),
     )
     rows = tuple(_make_meter_row(meter) for meter in meters)
     return Table("meters", "Meters", columns, rows, hidden=not rows)
@@ -178,7 +180,7 @@ def _make_meter_row(meter: Metered) -> tuple[Cell, ...]:
         Quantity(meter.temperature_c, "°C"),
         None if meter.check is None else Quantity(meter.check.difference, "change"),
         Quantity(meter.coverage, "fraction"),
-        Curve(meter.curve_w, "W"),
+        Curve(thin(meter.course_w, CURVE_POINTS), "W"),
     )
 
 

@@ -12,15 +12,18 @@ from hpcdl.analysis.energy import Electricity, EnergyResult
 from hpcdl.analysis.energy_scaling import compare_energy, find_front
 from hpcdl.analysis.job import analyse_run
 from hpcdl.analysis.launch import analyse_launch
+from hpcdl.analysis.meters import read_meter
+from hpcdl.analysis.readings import Withheld
 from hpcdl.analysis.windows import find_windows
 from hpcdl.durable import publish_record
-from hpcdl.metering import SlurmEnergy, Source, StepEnergy
+from hpcdl.metering import SlurmEnergy, Source, StepEnergy, Unavailable
 from hpcdl.records import Missing
 from hpcdl.site import Power
 from tests.nvml.standin import Bursts, Sine, Steps, planted_energy_j
 from tests.unit.records_maker import Recording, record, write_run, write_trace
 
-GPUS = {"node": {"gpus": 2, "cores": 8}}
+GPUS = {"node": {"gpus": 1, "cores": 8}}
+TWO_GPUS = {"node": {"gpus": 2, "cores": 8}}
 
 
 def gpu(number=1, **changes):
@@ -49,8 +52,14 @@ def powered(at_s):
 
 @pytest.fixture
 def one(tmp_path):
-    """One node of two GPUs and four ranks: 40 steps of 1.024 s at 1,000 images/s."""
+    """One node of one GPU and four ranks: 40 steps of 1.024 s at 1,000 images/s."""
     return write_run(tmp_path, power=True, site=GPUS, tasks_per_node=4)
+
+
+@pytest.fixture
+def two(tmp_path):
+    """The same with two GPUs."""
+    return write_run(tmp_path, power=True, site=TWO_GPUS, tasks_per_node=4)
 
 
 def meter(run, traces, *, clocks_s=None, known=None, **how):
@@ -63,8 +72,8 @@ def meter(run, traces, *, clocks_s=None, known=None, **how):
     return analyse_launch(folder, plan=run.job().launches[0], known=known)
 
 
-def test_four_ranks_on_two_gpus_draw_what_two_gpus_draw(one):
-    launch = meter(one, {"node1": {gpu(1): steady(300), gpu(2): steady(200)}})
+def test_four_ranks_on_two_gpus_draw_what_two_gpus_draw(two):
+    launch = meter(two, {"node1": {gpu(1): steady(300), gpu(2): steady(200)}})
     figure = launch.energy.at("device")
     seconds, images = launch.energy.elapsed_s, launch.energy.images
     assert figure.covers == "2 GPU boards"
@@ -147,11 +156,11 @@ def test_instants_that_see_a_quarter_of_the_time_say_so(one):
     assert figure.interval.high > planted / launch.energy.images
 
 
-def test_gaps_in_the_readings_withhold_what_has_no_counter(one):
+def test_gaps_in_the_readings_withhold_what_has_no_counter(two):
     def patchy(at_s):
         return {"power_w": {"missing": "NVML: Timeout"}} if 110 < at_s < 120 else {"power_w": 300.0}
 
-    launch = meter(one, {"node1": {gpu(1, counter=False): patchy, gpu(2): steady(200)}})
+    launch = meter(two, {"node1": {gpu(1, counter=False): patchy, gpu(2): steady(200)}})
     figure = launch.energy.at("device")
     assert figure.j_per_image.missing == "GPU-1 on node1: NVML: Timeout"
     assert isinstance(figure.average_w, Missing), "half of the sum would be a wrong number"
@@ -252,13 +261,13 @@ def test_estimates_are_labelled_and_never_mixed_in_silently(tmp_path):
     assert figure.interval.high >= 0.260
 
 
-def test_a_gpu_that_trained_nothing_is_counted_and_told(one):
-    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+def test_a_gpu_that_trained_nothing_is_counted_and_told(two):
+    folder = record(two, 1, Recording(clocks_s={"node1": 0.0}))
     environment = folder.environment()
     hosts = tuple(host.model_copy(update={"gpu_uuid": "GPU-1"}) for host in environment.hosts)
     folder.environment_path.write_text(environment.model_copy(update={"hosts": hosts}).model_dump_json())
     write_trace(folder, "node1", {gpu(1): steady(300), gpu(2): steady(50)}, begin_s=95, end_s=160)
-    launch = analyse_launch(folder, plan=one.job().launches[0])
+    launch = analyse_launch(folder, plan=two.job().launches[0])
     assert any("GPU-2 on node1 trained nothing" in finding for finding in launch.energy.findings)
 
 
@@ -270,8 +279,19 @@ def test_a_slice_has_no_energy_of_its_own(one):
 
 
 def test_what_the_gate_withholds_has_no_energy_per_image(one):
-    launch = meter(one, {"node1": {gpu(1): steady(300)}}, steps=39)
-    assert isinstance(launch.energy, Missing) or isinstance(launch.energy.at("device").j_per_image, Missing)
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    summary = folder.summary()
+    [seen] = summary.conditions
+    busy = summary.model_copy(update={"conditions": (seen.model_copy(update={"foreign_cores": 20.0}),)})
+    folder.summary_path.write_text(busy.model_dump_json())
+    write_trace(folder, "node1", {gpu(1): steady(300)}, begin_s=95, end_s=160)
+    launch = analyse_launch(folder, plan=one.job().launches[0])
+    figure = launch.energy.at("device")
+    assert isinstance(launch.images_per_s, Withheld)
+    assert isinstance(figure.j_per_image, Withheld)
+    assert figure.j_per_image.value == pytest.approx(0.3)
+    assert "others kept 20 cores busy" in figure.average_w.missing
+    assert figure.interval is None
 
 
 def test_energy_over_sizes_and_repeats(tmp_path):
@@ -417,3 +437,226 @@ def find_span(launch):
     )
     [span] = window.spans()
     return span
+
+
+# ---- Nothing may be left out of a sum whose images are all there ----
+
+PACKAGE = Source(name="package 0", sensor="rapl", covers="package", counter=True, update_s=0.01)
+NO_NVML = Unavailable(sensor="nvml", reason="NVML: Insufficient Permissions", do="ask")
+
+
+def test_a_node_without_a_meter_is_not_left_out_of_the_sum(tmp_path):
+    run = write_run(tmp_path, power=True, site=GPUS, nodes=(1, 2))
+    for index, hosts in ((1, ["node1"]), (2, ["node1", "node2"])):
+        folder = record(
+            run, index, Recording(images_per_s=1000.0 * index, clocks_s=dict.fromkeys(hosts, 0.0))
+        )
+        write_trace(folder, "node1", {gpu(1): steady(300)}, begin_s=95, end_s=160)
+        if index == 2:
+            write_trace(folder, "node2", {PACKAGE: steady(90)}, begin_s=95, end_s=160, unavailable=[NO_NVML])
+    launches = analyse_run(run).trainings
+    figure = launches[1].energy.at("device")
+    assert figure.j_per_image.missing == (
+        "no GPU board is metered on node2 (nvml: NVML: Insufficient Permissions)"
+    )
+    assert isinstance(figure.average_w, Missing)
+    assert isinstance(launches[1].energy.at("node").j_per_image, Missing)
+    [scaling] = [one for one in compare_energy(launches) if one.boundary == "device"]
+    assert isinstance(scaling.points[1].efficiency, Missing)
+
+
+def test_kinds_that_only_some_nodes_have_make_no_node(tmp_path):
+    run = write_run(tmp_path, power=True, nodes=(2,))
+    dram = Source(name="dram 0", sensor="rapl", covers="dram", counter=True, update_s=0.01)
+    launch = meter(run, {"node1": {PACKAGE: steady(90), dram: steady(9)}, "node2": {PACKAGE: steady(90)}})
+    [figure] = launch.energy.figures
+    assert figure.boundary == "device"
+    assert figure.uncovered.startswith("DRAMs")
+    assert figure.average_w == pytest.approx(189)
+
+
+def test_gpus_that_nobody_metered_leave_no_figure_of_the_cpus_alone(one):
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    write_trace(folder, "node1", {PACKAGE: steady(90)}, begin_s=95, end_s=160, unavailable=[NO_NVML])
+    launch = analyse_launch(folder, plan=one.job().launches[0], known=Electricity(Power(pue=1.5)))
+    assert launch.energy.at("device") is None
+    assert isinstance(launch.energy.at("node").j_per_image, Missing)
+    assert isinstance(launch.energy.at("facility").average_w, Missing)
+    assert "no GPU board was metered (nvml: NVML: Insufficient Permissions)" in launch.energy.findings
+
+
+def test_a_gpu_that_trained_and_was_not_metered_leaves_no_figure(one):
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    environment = folder.environment()
+    hosts = tuple(host.model_copy(update={"gpu_uuid": "GPU-1"}) for host in environment.hosts)
+    folder.environment_path.write_text(environment.model_copy(update={"hosts": hosts}).model_dump_json())
+    write_trace(folder, "node1", {gpu(2): steady(50)}, begin_s=95, end_s=160)
+    launch = analyse_launch(folder, plan=one.job().launches[0])
+    assert "GPU-1 on node1, which trained, is not metered" in launch.energy.at("device").j_per_image.missing
+
+
+def test_a_package_that_may_not_be_read_leaves_no_figure_of_the_other(tmp_path):
+    run = write_run(tmp_path, power=True)
+    folder = record(run, 1, Recording(clocks_s={"node1": 0.0}))
+    refused = Unavailable(sensor="rapl", reason="energy_uj of package 1 cannot be read")
+    write_trace(folder, "node1", {PACKAGE: steady(90)}, begin_s=95, end_s=160, unavailable=[refused])
+    launch = analyse_launch(folder, plan=run.job().launches[0])
+    assert "package 1 cannot be read" in launch.energy.at("device").j_per_image.missing
+
+
+def test_here_a_board_that_did_not_train_is_not_counted(tmp_path):
+    run = write_run(tmp_path, power=True, site=TWO_GPUS, launcher="direct")
+    folder = record(run, 1, Recording(clocks_s={"node1": 0.0}))
+    environment = folder.environment()
+    hosts = tuple(host.model_copy(update={"gpu_uuid": "GPU-1"}) for host in environment.hosts)
+    folder.environment_path.write_text(environment.model_copy(update={"hosts": hosts}).model_dump_json())
+    write_trace(folder, "node1", {gpu(1): steady(300), gpu(2): steady(50)}, begin_s=95, end_s=160)
+    launch = analyse_launch(folder, plan=run.job().launches[0])
+    assert launch.energy.at("device").average_w == pytest.approx(300)
+    assert any("is not counted" in finding for finding in launch.energy.findings)
+
+
+def test_hosts_whose_boot_id_nobody_knows_are_not_one_machine(tmp_path):
+    run = write_run(tmp_path, power=True, nodes=(2,))
+    folder = record(run, 1, Recording(clocks_s={"node1": 0.0, "node2": 0.0}))
+    for host in ("node1", "node2"):
+        write_trace(folder, host, {PACKAGE: steady(200)}, begin_s=95, end_s=160, boot_id="unknown")
+    launch = analyse_launch(folder, plan=run.job().launches[0])
+    assert launch.energy.at("device").average_w == pytest.approx(400)
+
+
+def test_two_hosts_in_disguise_have_one_meter_of_their_node(tmp_path):
+    run = write_run(tmp_path, power=True, nodes=(2,))
+    node = Source(name="node", sensor="cray", covers="node", counter=True, update_s=0.1)
+    folder = record(run, 1, Recording(clocks_s={"node1": 0.0, "node2": 0.0}, one_machine=True))
+    for host in ("node1", "node2"):
+        sources = {PACKAGE: steady(200), node: steady(700)}
+        write_trace(folder, host, sources, begin_s=95, end_s=160, boot_id="0f1e2d3c-0000")
+    launch = analyse_launch(folder, plan=run.job().launches[0])
+    assert launch.energy.at("node").average_w == pytest.approx(700)
+
+
+def test_where_nothing_is_metered_the_reasons_are_told(one):
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    write_trace(folder, "node1", {}, begin_s=95, end_s=160, unavailable=[NO_NVML])
+    launch = analyse_launch(folder, plan=one.job().launches[0])
+    assert launch.energy.missing == "nothing here can be metered: nvml: NVML: Insufficient Permissions (ask)"
+
+
+# ---- What a meter leaves open ----
+
+
+@pytest.mark.parametrize("value", [0.0, -5.0])
+def test_a_meter_that_stands_still_is_missing_and_breaks_no_report(one, value):
+    from hpcdl import report
+
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    write_trace(
+        folder, "node1", {gpu(1): lambda at_s: {"energy_j": 7.0, "power_w": value}}, begin_s=95, end_s=160
+    )
+    result = analyse_run(one)
+    assert isinstance(result.trainings[0].energy.at("device").j_per_image, Missing)
+    assert report.build([result], force=True).sections
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 0.13, 0.29, 0.41])
+def test_a_slow_counter_holds_the_truth_in_its_bounds_wherever_its_updates_fall(one, phase_s):
+    def look(at_s):
+        counted_s = math.floor((at_s - phase_s) / 0.47) * 0.47 + phase_s
+        return {"energy_j": 300 * counted_s, "power_w": 300.0}
+
+    launch = meter(one, {"node1": {gpu(1, update_s=0.47, power_update_s=0.1): look}})
+    [metered] = launch.energy.meters
+    assert metered.energy.low <= 300 * metered.elapsed_s <= metered.energy.high
+    assert metered.energy.high - metered.energy.low < 0.15 * metered.energy.value
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_hole_at_an_end_of_the_window_is_not_filled_with_a_line(one, at_the_end):
+    hole = (140.0, 148.0) if at_the_end else (96.0, 105.0)
+
+    def look(at_s):
+        if hole[0] < at_s < hole[1]:
+            return {"energy_j": {"missing": "NVML: Timeout"}}
+        return {"energy_j": 300 * max(0.0, at_s - 102) + 50 * at_s}
+
+    launch = meter(one, {"node1": {gpu(1, power=None): look}})
+    assert "was not read: NVML: Timeout" in launch.energy.at("device").j_per_image.missing
+
+
+def test_the_power_beside_a_counter_has_its_own_pace(one):
+    """A counter of 20 ms does not make an instant of 25 ms see all of 100 ms."""
+    blind = gpu(1, update_s=0.02, power_update_s=0.1, averaging_s=0.025)
+    launch = meter(one, {"node1": {blind: steady(300, error=0.6)}})
+    [metered] = launch.energy.meters
+    assert metered.check.reconciled, "what the instants did not see may be the rest"
+    assert launch.energy.at("device").average_w == pytest.approx(300)
+
+
+def test_a_peak_is_of_the_window_and_of_all_meters_at_one_time(two):
+    def early(at_s):
+        return {"energy_j": 100 * at_s + (2700 if at_s > 97 else 900 * max(0.0, at_s - 94))}
+
+    def late(at_s):
+        return {"energy_j": 100 * at_s + 300 * max(0.0, min(at_s - 105, 3.0))}
+
+    bare = {"power": None, "averaging_s": Missing(missing="?")}
+    launch = meter(two, {"node1": {gpu(1, **bare): early, gpu(2, **bare): late}})
+    assert launch.energy.at("device").peak_w == pytest.approx(500, rel=0.02)
+    short = meter(
+        write_run(two.path.parent / "short", power=True, site=TWO_GPUS, batch=8),
+        {"node1": {gpu(1): steady(300), gpu(2): steady(300)}},
+        images_per_s=200.0,
+    )
+    assert isinstance(short.energy.at("device").peak_w, Missing)
+
+
+def test_repeating_an_estimate_makes_it_no_more_certain(tmp_path):
+    run = write_run(tmp_path, power=True, repeat=3, nodes=(1,))
+    estimate = Source(name="CPU", sensor="estimate", covers="package", update_s=0.1, basis="TDP 350 W")
+    for index in (1, 2, 3):
+        folder = record(run, index, Recording(clocks_s={"node1": 0.0}))
+        read = {"power_w": 200.0 + index / 10, "power_low_w": 100.0, "power_high_w": 350.0}
+        write_trace(folder, "node1", {estimate: lambda at_s, read=read: read}, begin_s=95, end_s=160)
+    [scaling] = compare_energy(analyse_run(run).trainings)
+    assert scaling.points[0].interval.low <= 0.1001
+    assert scaling.points[0].interval.high >= 0.3499
+
+
+@pytest.mark.parametrize(("stretch", "needed"), [(1.0, 5), (1.3, 7)])
+def test_the_length_that_is_asked_for_is_enough(one, stretch, needed):
+    """The steady part is shorter than the window, and the window is what can be lengthened."""
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    write_trace(folder, "node1", {gpu(1): steady(300)}, begin_s=95, end_s=160)
+    [trace] = folder.traces()
+    metered = read_meter(trace.series[0], "node1", "?", ((100.0, 104.96),), 0.1, stretch=stretch)
+    assert "a window of 4.9" in metered.energy.missing
+    assert metered.energy.missing.endswith(f"5.0 s are needed): --min-window {needed}s")
+
+
+def test_below_idle_there_is_no_net_energy(one):
+    known = Electricity(Power(idle_w={"node1": {"GPU-1": 320}}))
+    launch = meter(one, {"node1": {gpu(1): steady(300)}}, known=known)
+    assert "no more than its idle power" in launch.energy.at("device").net_j_per_image.missing
+
+
+def test_sensors_that_this_version_does_not_know_come_last(one):
+    redfish = Source(name="node", sensor="redfish", covers="node", counter=True, update_s=0.0)
+    ipmi = Source(name="node (DCMI)", sensor="ipmi", covers="node", power="average", update_s=0.1)
+    launch = meter(
+        one, {"node1": {gpu(1): steady(300), redfish: steady(800), ipmi: lambda at_s: {"power_w": 700.0}}}
+    )
+    assert launch.energy.at("node").average_w == pytest.approx(700)
+
+
+def test_slurm_may_have_counted_the_gpus_alone(one):
+    publish_record(
+        one.slurm_energy_path,
+        SlurmEnergy(steps=(StepEnergy(step=1, energy_j=63.0 * 300, elapsed_s=63.0),)),
+    )
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    environment = folder.environment().model_copy(update={"slurm": {"SLURM_STEP_ID": "1"}})
+    folder.environment_path.write_text(environment.model_dump_json())
+    write_trace(folder, "node1", {gpu(1): steady(300), PACKAGE: steady(200)}, begin_s=95, end_s=160)
+    [launch] = analyse_run(one).trainings
+    assert launch.energy.findings == ()

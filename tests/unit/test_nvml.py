@@ -311,7 +311,10 @@ def test_gpus_of_others_that_may_not_be_opened_are_nothing_to_tell(node):
 def test_meters_that_may_not_be_read_are_told(node):
     meters = ("nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetPowerUsage", "nvmlDeviceGetFieldValues")
     opened = node.open(Gpu(A, errors=lack(*meters, code=standin.NO_PERMISSION)))
-    assert opened.sensor is None
+    # Named all the same, so that an estimate can stand in.
+    [source] = opened.sensor.sources
+    assert (source.counter, source.power) == (False, None)
+    assert look(opened)[A] == {}
     assert "energy_j is not told: NVML: Insufficient Permissions" in reasons(opened)
     assert all("the administrator has to" in gap.do for gap in opened.unavailable)
 

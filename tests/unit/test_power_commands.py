@@ -274,7 +274,8 @@ def test_a_busy_machine_is_refused_with_the_process_that_keeps_it_busy(hpcdl, pa
     assert "--force" in err
 
 
-def test_a_process_that_computes_is_found():
+def test_a_process_that_computes_is_found(monkeypatch):
+    monkeypatch.setattr(idleness, "NAMED", 1000)  # others may compute beside the tests
     before = idleness.look()
     argv = [sys.executable, "-c", "while True: pass"]
     with subprocess.Popen(argv) as process:
@@ -371,7 +372,7 @@ def test_a_sampler_that_dies_costs_the_energy_and_nothing_else(hpcdl, package, m
     code, out, err = hpcdl("power", "run", "--", "sh", "-c", "sleep 0.3; echo done")
     assert (code, out) == (0, "done\n")
     assert "the sampler of power ended with -9" in err
-    assert "not published: its readings cover 0 % of the window" in " ".join(err.split())
+    assert "not published: its counter was not read at both ends of the window" in " ".join(err.split())
 
 
 MISTAKES = {
@@ -431,7 +432,7 @@ def test_totals_are_of_each_thing_once_and_estimates_are_named():
     assert (device.boundary, device.energy.value, device.estimated) == ("device", pytest.approx(3000), 0)
     assert (node.boundary, node.energy.value) == ("node", pytest.approx(4000))
     assert (node.measured, node.estimated) == (1, 1)
-    assert (node.energy.low, node.energy.high) == (pytest.approx(3500), pytest.approx(5000))
+    assert (node.energy.low, node.energy.high) == (pytest.approx(3470), pytest.approx(5030))
     assert node.peak_w == pytest.approx(400)
     assert metering.findings == ("GPU-1 ran into its power limit at 100 % of the looks",)
 

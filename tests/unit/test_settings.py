@@ -19,6 +19,7 @@ from hpcdl.settings import (
     shipped_benchmarks,
 )
 from hpcdl.site import Site
+from hpcdl.spec import Benchmark
 
 UNSAID = (None, "--unsaid")
 keys = st.text(string.ascii_lowercase, min_size=1, max_size=4).filter(
@@ -225,3 +226,11 @@ def test_find_benchmark_by_name_and_by_path():
     assert str(find_benchmark("./mine.toml")) == "mine.toml"
     with pytest.raises(UnknownName, match=r"Did you mean 'smoke'\?"):
         find_benchmark("smok")
+
+
+def test_a_benchmark_keeps_its_identity_when_there_is_more_that_can_be_asked():
+    """History over weeks hangs on it: power is no part of the question, and what is not asked for neither."""
+    asked = Benchmark()
+    assert asked.benchmark_id == "6c460af5aeb6"
+    assert Benchmark.model_validate({"power": {"sample": False}}).benchmark_id == asked.benchmark_id
+    assert Benchmark.model_validate({"train": {"min_window_s": "60s"}}).benchmark_id != asked.benchmark_id
