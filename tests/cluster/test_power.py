@@ -10,10 +10,11 @@ import pytest
 
 from hpcdl.analysis.energy import EnergyResult
 from hpcdl.analysis.job import analyse_run
+from hpcdl.analysis.meters import read_meter
 from hpcdl.records import Missing
 from tests.cluster import layout
 from tests.cluster.commands import SITE, Person, until
-from tests.metering import add_up
+from tests.metering import add_up, find_whole_windows
 from tests.nvml.standin import Bursts, Constant, Gpu, Scenario, Sine, build
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ def test_a_sampler_that_is_killed_costs_the_energy_only(person: Person, cluster:
     launch = analyse(person)
     assert launch.state == "completed"
     assert {trace.host for trace in traces(person) if trace.closing is None} == {"node2"}
+    [dead] = [trace for trace in traces(person) if trace.host == "node2"]
+    [window] = [one for one in find_whole_windows(launch) if one.host == "node2"]
+    metered = read_meter(dead.series[0], "node2", "?", window.spans(), dead.opening.period_s)
+    assert isinstance(metered.energy, Missing), "what was not seen to the end is no energy"
     if isinstance(launch.energy, EnergyResult):
         assert "the sampler on node2 did not end as it should" in launch.energy.findings
         figure = launch.energy.at("node")

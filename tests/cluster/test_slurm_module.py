@@ -120,13 +120,19 @@ def test_values_reach_slurm_as_they_were_written(value: str, shared_dir: Path) -
 
 # ---- A job's life ----------------------------------------------------------------------------------------------
 
-# Stands in for hpcdl's Python: lays the folder out, or is a rank that says who it is and then waits, as long as
+# Stands in for hpcdl's Python: lays the folder out, is a sampler that ends on USR2, or is a rank that says who it is and then waits, as long as
 # `hold` lies in the run's folder. It closes its record on USR2, and needs a moment for it; the TERM that srun sends
 # to all as soon as the first has left (--kill-on-bad-exit) finds it busy with that.
 PYTHON = """#!/bin/bash
 if [ "$2" = hpcdl.worker.opening ]; then
     grep -q '"run_id"' && mkdir -p {run_dir}/{launches}
     exit
+fi
+if [ "$2" = hpcdl.power.sampler ]; then
+    sampler="$3/sampler-$SLURM_PROCID"
+    trap 'echo closed >>"$sampler"; exit 0' USR2
+    echo "$SLURMD_NODENAME $SLURM_STEP_NUM_TASKS $SLURM_CPUS_PER_TASK" >"$sampler"
+    while :; do sleep 0.1; done
 fi
 rank="$3/rank-$SLURM_PROCID"
 trap 'trap "" TERM; sleep 1; echo closed >>"$rank"; exit 9' USR2
@@ -164,9 +170,9 @@ class Run:
         self.script.write_text(script.render(self.job))
         return slurm.submit(self.script)
 
-    def ranks(self, index: int) -> list[str]:
+    def ranks(self, index: int, kind: str = "rank") -> list[str]:
         folder = self.run_dir / self.job.launches[index].name
-        return sorted(path.read_text().strip() for path in folder.glob("rank-*"))
+        return sorted(path.read_text().strip() for path in folder.glob(f"{kind}-*"))
 
     @property
     def said(self) -> str:
@@ -186,6 +192,11 @@ def test_launches_have_the_shape_that_was_planned(shared_dir: Path) -> None:
         assert {tuple(rest) for _, *rest in seen} == {
             (str(2 * nodes), "1", local, "$(hostname) it's") for local in "01"
         }
+        # One sampler on each node that has ranks, and it was told when they had ended. A rank that ends at once may
+        # leave before its node's sampler has begun.
+        samplers = [text.split() for text in run.ranks(index, "sampler")]
+        assert {words[0] for words in samplers} <= {node for node, *_ in seen}
+        assert {tuple(words[1:]) for words in samplers} <= {(str(nodes), "2", "closed")}
     assert "the job ends with 0" in run.said
     assert not list(shared_dir.rglob("CANARY"))
 
