@@ -68,7 +68,9 @@ def test_the_energy_of_all_nodes_is_what_was_planted(person: Person) -> None:
         figure = launch.energy.at("node")
         assert figure is not None
         assert figure.covers == "6 GPU boards"
-        assert figure.j_per_image == pytest.approx(figure.average_w / launch.images_per_s, rel=0.02)
+        # The ranks computed on CPUs, which nobody was asked to meter: boards alone are not what an image cost.
+        assert isinstance(figure.j_per_image, Missing)
+        assert "no CPU package is metered" in figure.j_per_image.missing
     else:
         assert "no steady state" in launch.energy.missing
 

@@ -120,9 +120,9 @@ def test_values_reach_slurm_as_they_were_written(value: str, shared_dir: Path) -
 
 # ---- A job's life ----------------------------------------------------------------------------------------------
 
-# Stands in for hpcdl's Python: lays the folder out, is a sampler that ends on USR2, or is a rank that says who it is and then waits, as long as
-# `hold` lies in the run's folder. It closes its record on USR2, and needs a moment for it; the TERM that srun sends
-# to all as soon as the first has left (--kill-on-bad-exit) finds it busy with that.
+# Stands in for hpcdl's Python: lays the folder out, is a sampler that ends on USR2, or is a rank that says who it is
+# and then waits, as long as `hold` lies in the run's folder. It closes its record on USR2, and needs a moment for it;
+# the TERM that srun sends to all as soon as the first has left (--kill-on-bad-exit) finds it busy with that.
 PYTHON = """#!/bin/bash
 if [ "$2" = hpcdl.worker.opening ]; then
     grep -q '"run_id"' && mkdir -p {run_dir}/{launches}
