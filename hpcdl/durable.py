@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
 
 from hpcdl.errors import Failure, Mistake
 
@@ -79,8 +80,8 @@ class Appender:
         self._tore = False
 
     def add(self, record: Frozen | dict[str, object]) -> None:
-        text = json.dumps(record) if isinstance(record, dict) else record.model_dump_json()
-        self._pending.append(text.encode() + b"\n")
+        text = to_json(record) if isinstance(record, dict) else record.model_dump_json().encode()
+        self._pending.append(text + b"\n")
 
     def flush(self) -> None:
         """Append what is pending.

@@ -157,7 +157,7 @@ def join_lines(lines: Iterable[str]) -> bytes:
 
 def _take(stream: _Stream | None, line: bytes) -> _Stream | None:
     # Samples are many, and plain; the few others are checked as records are.
-    if line.startswith(b'{"kind": "sample"'):
+    if line.startswith(b'{"kind":"sample"'):
         if stream is None:
             raise ValueError("a sample before the opening")
         stream.add(json.loads(line))

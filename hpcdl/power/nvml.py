@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcdl.metering import Source, Unavailable
 from hpcdl.power.allocation import read_allocation
-from hpcdl.power.board import Board, Meter, Meters, find_meters, read_state
+from hpcdl.power.board import Board, Meter, Meters, find_meters, read_state, read_surroundings
 from hpcdl.power.sensor import Looked, Opened
 from hpcdl.records import Missing, Reading
 
@@ -186,6 +186,10 @@ def _read_limit(board: Board, function: Any) -> Reading:
     return Missing(**found) if isinstance(found, dict) else float(found)
 
 
+# Of so many close looks one tells also what hardly ever changes.
+RARELY = 10
+
+
 class _Gpu:
     """One GPU, and the module that it is part of, if it has a meter."""
 
@@ -194,12 +198,16 @@ class _Gpu:
         self._board = board
         self._meter = Meter(board, meters)
         self._name = sources[0].name
+        self._close_looks = 0
 
     def look(self, *, closely: bool) -> dict[str, Looked]:
         found = self._meter.read(closely=closely)
         module_w = found.pop("module_w", None)
         if closely:
             found |= read_state(self._board)
+            if self._close_looks % RARELY == 0:
+                found |= read_surroundings(self._board)
+            self._close_looks += 1
         looks = {self._name: found}
         if module_w is not None:
             looks[_name_module(self._name)] = {"power_w": module_w}

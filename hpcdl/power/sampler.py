@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
+import gc
 import math
 import os
 import signal
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, get_args
 
 import numpy as np
+from pydantic_core import to_json
 
 from hpcdl import site as sites
 from hpcdl.durable import Appender
@@ -62,7 +63,7 @@ class Output:
     """Lines to standard output."""
 
     def add(self, record: Frozen | dict[str, object]) -> None:
-        print(json.dumps(record) if isinstance(record, dict) else record.model_dump_json())
+        print(to_json(record).decode() if isinstance(record, dict) else record.model_dump_json())
 
     def flush(self) -> None:
         sys.stdout.flush()
@@ -90,6 +91,8 @@ class Sampler:
     def run(self, opening: Opening, *, seconds: float | None = None) -> None:
         """From the opening line to the closing one: until a signal asks for the end, or for so many seconds."""
         self._sink.add(opening)
+        # All that was imported stays: to look through it again and again would cost more than the looks do.
+        gc.freeze()
         begin_s = next_s = time.monotonic()
         reason = "as long as was asked"
         while seconds is None or time.monotonic() - begin_s < seconds:
@@ -139,7 +142,8 @@ def look_at(sensors: Iterable[Sensor], *, closely: bool) -> dict[str, Looked]:
 def wait_for_signal(seconds: float) -> signal.Signals | None:
     """Sleep, or wake up because one of ENDING came: they are blocked, so that none can come at a bad moment."""
     told = signal.sigtimedwait(ENDING, max(0.0, seconds))
-    return None if told is None else signal.Signals(told.si_signo)
+    # Number 0: it was stopped and went on, and meanwhile its time ran out.
+    return signal.Signals(told.si_signo) if told and told.si_signo else None
 
 
 def measure_updates(sensors: Sequence[Sensor], *, seconds: float = UPDATES_S) -> tuple[Source, ...]:

@@ -71,7 +71,8 @@ def parse_stat(text: str) -> Ticks:
     Time that a hypervisor gave to others (steal) is idle: this machine drew nothing in it.
     """
     ticks = {}
-    for line in text.splitlines():
+    # The CPUs come first; the line of interrupts after them has a number for each, and takes longest to split.
+    for line in text.partition("\nintr")[0].splitlines():
         name, *words = line.split() or [""]
         number = name.removeprefix("cpu")
         if (
