@@ -63,7 +63,8 @@ class Output:
     """Lines to standard output."""
 
     def add(self, record: Frozen | dict[str, object]) -> None:
-        print(to_json(record).decode() if isinstance(record, dict) else record.model_dump_json())
+        text = to_json(record) if isinstance(record, dict) else record.model_dump_json().encode()
+        sys.stdout.buffer.write(text + b"\n")
 
     def flush(self) -> None:
         sys.stdout.flush()

@@ -16,8 +16,8 @@ STAT = "proc/stat"
 STAT_BYTES = 1 << 17
 # The kernel counts in ticks (USER_HZ, 100 a second). Over fewer of them a share would be a coin toss.
 FEWEST_TICKS = 5
-# On a node of many CPUs the file is long: it is read twice a second at most.
-RENEW_S = 0.5
+# On a node of many CPUs the file is long: it is read once a second at most.
+RENEW_S = 1.0
 NOTHING_YET = "nothing to compare with yet"
 
 # Busy and all ticks of each CPU.

@@ -64,7 +64,7 @@ def _make_figure_table(
         Column("basis", "basis", left=True),
         Column("estimated_parts", "estimated parts", hidden=True),
         Column("covers", "covers", left=True, rank=1),
-        Column("uncovered", "not covered", left=True, hidden=True),
+        Column("uncovered", "not covered", left=True, rank=6),
         Column("sensors", "meter", left=True, rank=2),
         Column("average_w", "average"),
         Column("peak_w", "peak", rank=2),
@@ -83,10 +83,7 @@ def _make_figure_table(
         for result, launch, energy in found
         for figure in energy.figures
     )
-    bases = {figure.covers for figure in figures}
-    uncovered = {figure.uncovered for figure in figures if figure.uncovered and len(bases) == 1}
-    captions = (EXPLAINED, *(f"not covered: {what}" for what in sorted(uncovered)))
-    return Table("energy", "Power and energy", columns, rows, captions=captions)
+    return Table("energy", "Power and energy", columns, rows, captions=(EXPLAINED,))
 
 
 def _make_figure_row(
