@@ -19,6 +19,11 @@ Covers = Literal["gpu", "package", "dram", "module", "node"]
 PERIOD_S = 0.1
 
 
+def complete_uuid(uuid: str) -> str:
+    """A GPU's UUID as NVML writes it: torch leaves 'GPU-' out."""
+    return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+
+
 class Source(Frozen):
     """One thing whose power or energy is read, by one sensor.
 
@@ -51,13 +56,22 @@ class Source(Frozen):
         """Whether its readings follow from a specification and not from a measurement."""
         return bool(self.basis)
 
+    @property
+    def metered(self) -> bool:
+        """Whether it has energy or power at all; a sensor may only have named it."""
+        return self.counter or self.power is not None or self.estimated
+
 
 class Unavailable(Frozen):
-    """A sensor, or one source of it, that could not be read here: why, and what would open it."""
+    """A sensor, or one source of it, that could not be read here: why, and what would open it.
+
+    `covers` is what a source would have covered beside others of its sensor that are read.
+    """
 
     sensor: str
     reason: str
     do: str = ""
+    covers: Covers | None = None
 
 
 class StepEnergy(Frozen):

@@ -30,8 +30,8 @@ _LIMIT = 1e18
 class Series:
     """One source over time. Columns are (looks,); what was missing or not asked for is NaN.
 
-    `why` says for each quantity that was missing at some time why it first was. `reasons` counts the looks at
-    which the device gave each reason for a slower clock, of `looked_for_reasons` looks that asked.
+    `why` says for each quantity that was missing at some time why it first was. `reasons` are (time, words) of
+    the looks that asked for what makes the clock slower.
     """
 
     source: Source

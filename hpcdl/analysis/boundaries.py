@@ -55,9 +55,16 @@ def choose_node(meters: Sequence[Metered], machines: int) -> list[Metered]:
 def choose_parts(meters: Sequence[Metered]) -> list[Metered]:
     """The parts of nodes that have meters, none of them inside another."""
     parts = [one for one in count_once(meters) if one.source.covers in PARTS]
-    modules = {one.boot_id for one in parts if one.source.covers == "module"}
-    # A module's meter holds its CPU's and its GPU's.
-    return [one for one in parts if one.boot_id not in modules or one.source.covers == "module"]
+    modules = [one for one in parts if one.source.covers == "module"]
+    return [one for one in parts if not any(_is_inside(one, module) for module in modules)]
+
+
+def _is_inside(part: Metered, module: Metered) -> bool:
+    """A module's meter holds its CPU's and its GPU's; one without a UUID holds all of its machine's."""
+    if part.boot_id != module.boot_id or part.source.covers not in {"gpu", "package"}:
+        return False
+    named = part.source.covers == "gpu" and module.source.uuid is not None
+    return part.source.uuid == module.source.uuid if named else True
 
 
 def count_once(meters: Sequence[Metered]) -> list[Metered]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.boundaries import choose_device, choose_node, find_excess, name_covers, name_uncovered
+from hpcdl.analysis.completeness import find_hole
 from hpcdl.analysis.energy_findings import tell_meter
 from hpcdl.analysis.looks import Energy
 from hpcdl.analysis.meters import add_peaks, read_meter
@@ -63,27 +64,28 @@ def meter(trace: Trace, begin_s: float, end_s: float, *, lengthen: str) -> Meter
             series, opening.host, opening.boot_id, ((begin_s, end_s),), opening.period_s, lengthen=lengthen
         )
         for series in trace.series
+        if series.source.metered
     )
     return Metering(
         host=opening.host,
         elapsed_s=end_s - begin_s,
-        totals=tuple(_add_all(meters)),
+        totals=tuple(_add_all(meters, [(opening.host, one) for one in opening.unavailable])),
         meters=meters,
         unavailable=opening.unavailable,
         findings=tuple(_find(meters)),
     )
 
 
-def _add_all(meters: Sequence[Metered]) -> Iterator[Total]:
+def _add_all(meters: Sequence[Metered], unavailable: Sequence[tuple[str, Unavailable]]) -> Iterator[Total]:
     device = choose_device(meters, gpus=any(one.source.covers == "gpu" for one in meters))
     node = choose_node(meters, 1)
-    if device:
-        yield _add("device", device)
-    # The same things under another name would be no further figure.
-    if node and node != device:
-        total = _add("node", node)
-        excess = find_excess(meters)
-        yield total if excess is None else _withhold(total, Missing(missing=excess))
+    for boundary, chosen in (("device", device), ("node", node)):
+        # The same things under another name would be no further figure.
+        if not chosen or (boundary == "node" and node == device):
+            continue
+        total = _add("device" if boundary == "device" else "node", chosen)
+        why = find_hole(chosen, unavailable) or (find_excess(meters) if boundary == "node" else None)
+        yield total if why is None else _withhold(total, Missing(missing=why))
 
 
 def _withhold(total: Total, why: Missing) -> Total:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.boundaries import NAMES, PARTS
+from hpcdl.metering import complete_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from hpcdl.plan import Launch
     from hpcdl.records import Environment
     from hpcdl.trace import Trace
-
-# Sensors of which a source that is refused leaves a hole beside those that are read. NVML's are counted by UUID.
-WHOLE_OR_NOT = frozenset({"rapl", "hwmon", "cray"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def lay_out(plan: Launch, environment: Environment, traces: Mapping[str, Trace])
     return Layout(
         machines={machine: tuple(hosts) for machine, hosts in machines.items()},
         gpus=plan.gpus_per_node,
-        used={host.gpu_uuid: host.host for host in environment.hosts if host.gpu_uuid},
+        used={complete_uuid(host.gpu_uuid): host.host for host in environment.hosts if host.gpu_uuid},
         allocated=plan.launcher == "srun",
         unavailable=[(trace.host, thing) for trace in traces.values() for thing in trace.unavailable],
     )
@@ -67,7 +65,7 @@ def find_lack(boundary: Boundary, chosen: Sequence[Metered], layout: Layout) -> 
         lack = next(_list_lacks(boundary, chosen, layout, kinds), None)
         if lack is not None:
             return lack
-    return next(_list_holes(chosen, layout), None)
+    return find_hole(chosen, layout.unavailable)
 
 
 def _list_lacks(
@@ -77,34 +75,35 @@ def _list_lacks(
     for machine, hosts in layout.machines.items():
         here = [meter for meter in chosen if meter.boot_id == machine]
         seen = {meter.source.covers for meter in here}
-        if "module" in seen:
-            continue
         needed = {computing} if boundary == "device" else {computing, *(kinds & set(PARTS) - {"module"})}
-        for what in sorted(needed - seen):
+        inside: set[Covers] = {"gpu", "package"} if "module" in seen else set()
+        for what in sorted(needed - seen - inside):
             yield f"no {NAMES[what][0]} is metered on {', '.join(hosts)}{_explain(hosts, layout)}"
         if computing == "gpu":
             yield from _list_boards(here, hosts, layout)
 
 
 def _list_boards(here: Sequence[Metered], hosts: Sequence[str], layout: Layout) -> Iterator[str]:
-    boards = {meter.source.uuid for meter in here if meter.source.covers == "gpu"}
+    """GPUs that trained, or belong to the allocation, and are not among the boards or modules here."""
+    boards = [meter.source for meter in here if meter.source.covers in {"gpu", "module"}]
+    # What has no UUID, or is shared by slices with UUIDs of their own, cannot be told apart.
+    if any(source.uuid is None or source.shared for source in boards):
+        return
     for uuid, host in layout.used.items():
-        if host in hosts and uuid not in boards and None not in boards:
+        if host in hosts and uuid not in {source.uuid for source in boards}:
             yield f"{uuid} on {host}, which trained, is not metered{_explain(hosts, layout)}"
-    count = sum(meter.source.covers == "gpu" for meter in here)
-    if not layout.used and count < layout.gpus * len(hosts):
-        yield (
-            f"{count} of {layout.gpus * len(hosts)} GPU boards are metered on {', '.join(hosts)}"
-            f"{_explain(hosts, layout)}"
-        )
+    wanted = layout.gpus * len(hosts)
+    if (layout.allocated or not layout.used) and len(boards) < wanted:
+        yield f"{len(boards)} of {wanted} GPU boards are metered on {', '.join(hosts)}{_explain(hosts, layout)}"
 
 
-def _list_holes(chosen: Sequence[Metered], layout: Layout) -> Iterator[str]:
-    """Sources that a sensor could not read beside those that it did."""
-    sensors = {(meter.host, meter.source.sensor) for meter in chosen}
-    for host, thing in layout.unavailable:
-        if thing.sensor in WHOLE_OR_NOT and (host, thing.sensor) in sensors:
-            yield f"not all of {host} could be metered: {thing.reason}"
+def find_hole(chosen: Sequence[Metered], unavailable: Sequence[tuple[str, Unavailable]]) -> str | None:
+    """A source that a sensor could not read beside those of the same kind that it did; None: there is none."""
+    read = {(meter.host, meter.source.sensor, meter.source.covers) for meter in chosen}
+    for host, thing in unavailable:
+        if thing.covers is not None and (host, thing.sensor, thing.covers) in read:
+            return f"not all of {host} could be metered: {thing.reason}"
+    return None
 
 
 def _explain(hosts: Sequence[str], layout: Layout) -> str:

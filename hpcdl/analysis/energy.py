@@ -57,14 +57,15 @@ class Electricity:
 class Figure:
     """Energy at one boundary over the whole window of all nodes.
 
-    `covers` names what is inside, `uncovered` what is not. `estimated` of its meters follow from a specification,
-    `measured` from a meter. `energy_j`, `average_w` are sums over all nodes, gross; `idle_w` is what they draw when
-    nobody works, `net_j_per_image` what is above it. `interval` is that of J/image: from parts of the window, and
-    from what the meters leave open.
+    `covers` names what is inside, `kinds` are its kinds, `uncovered` names what is not. `estimated` of its meters
+    follow from a specification, `measured` from a meter. `energy_j`, `average_w` are sums over all nodes, gross;
+    `idle_w` is what they draw when nobody works, `net_j_per_image` what is above it. `interval` is that of J/image:
+    from parts of the window, and from what the meters leave open: `open_low` and `open_high`, in J/image.
     """
 
     boundary: Boundary
     covers: str
+    kinds: frozenset[str]
     uncovered: str
     sensors: tuple[str, ...]
     measured: int
@@ -201,7 +202,7 @@ def _read_all(windows: Sequence[HostWindow], traces: Mapping[str, Trace], stretc
             source = series.source
             place = source.uuid or machine
             key = (source.sensor, source.covers, place, "" if source.uuid else source.name)
-            if key not in seen and (source.counter or source.power is not None or source.estimated):
+            if key not in seen and source.metered:
                 meter = read_meter(series, window.host, machine, window.spans(), period_s, stretch=stretch)
                 seen[key] = _Seen(meter, series, window, period_s)
     return list(seen.values())
@@ -240,7 +241,7 @@ def _make_figure(boundary: Boundary, meters: Sequence[Metered], scene: _Scene) -
     lack = find_lack(boundary, meters, layout)
     absent = None if lack is None else Missing(missing=lack)
     energy = absent or _add_up(meters, _read_energy)
-    idle = _add_up(meters, lambda meter: _find_idle(meter, scene.power))
+    idle = absent or _add_up(meters, lambda meter: _find_idle(meter, scene.power))
     shared = next((meter.source.shared for meter in meters if meter.source.shared), None)
     own = Missing(missing=shared) if shared else energy
     j_per_image = derive(lambda joules: joules / images, own)
@@ -248,6 +249,7 @@ def _make_figure(boundary: Boundary, meters: Sequence[Metered], scene: _Scene) -
     return Figure(
         boundary=boundary,
         covers=name_covers(meters),
+        kinds=frozenset(meter.source.covers for meter in meters),
         uncovered=name_uncovered(meters, gpus=layout.gpus > 0),
         sensors=tuple(dict.fromkeys(_name_sensor(meter) for meter in meters)),
         measured=sum(not meter.source.estimated for meter in meters),
@@ -345,7 +347,7 @@ def _measure_parts(seen: Sequence[_Seen], images: int) -> list[float] | None:
     """J/image in equal parts of the window, all meters together."""
     window = seen[0].window
     steps = window.last - window.first
-    shortest_s = max(SUB_WINDOW_UPDATES * _update_s(one) for one in seen)
+    shortest_s = max(SUB_WINDOW_UPDATES * one.meter.update_s for one in seen)
     count = min(SUB_WINDOWS, math.floor(window.elapsed_s / shortest_s), steps)
     if count < FEWEST_SUB_WINDOWS:
         return None
@@ -357,11 +359,6 @@ def _measure_parts(seen: Sequence[_Seen], images: int) -> list[float] | None:
             return None
         parts.append(joules / (images * (last - first) / steps))
     return parts
-
-
-def _update_s(one: _Seen) -> float:
-    known = one.meter.source.update_s
-    return one.period_s if isinstance(known, Missing) else max(known, one.period_s)
 
 
 def _add_part(seen: Sequence[_Seen], first: int, last: int) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcdl.analysis.boundaries import choose_node, find_excess
+from hpcdl.analysis.boundaries import choose_node, choose_parts, find_excess
 from hpcdl.analysis.meters import DISAGREEMENT
 from hpcdl.records import Missing
 
@@ -57,14 +57,14 @@ def _tell_account(meters: Sequence[Metered], account: StepEnergy, *, machines: i
 
     Its plugins count different things: nodes, GPUs, or CPUs with their memory. It agrees where it is near any of them.
     """
-    chosen = [one for one in choose_node(meters, machines) if not one.source.estimated]
+    whole_nodes = [one for one in choose_node(meters, machines) if one.source.covers == "node"]
+    chosen = [one for one in (*whole_nodes, *choose_parts(meters)) if not one.source.estimated]
     sums = [_sum_whole_w(chosen, kinds) for kinds in COUNTED_BY_SLURM]
     slurm_w = account.energy_j / account.elapsed_s
     seen = [watts for watts in sums if watts]
     near = any(abs(watts / slurm_w - 1) <= DISAGREEMENT for watts in seen)
-    whole = any(one.source.covers == "node" for one in chosen)
     # Meters of parts see less than a node: only more than Slurm counted would be a contradiction.
-    if seen and not near and (whole or max(seen) > (1 + DISAGREEMENT) * slurm_w):
+    if seen and not near and (whole_nodes or max(seen) > (1 + DISAGREEMENT) * slurm_w):
         yield (
             f"Slurm counted {account.energy_j:,.0f} J in {account.elapsed_s:,.0f} s ({slurm_w:,.0f} W) for the whole "
             f"step, and the meters saw {max(seen):,.0f} W over all of it: these disagree, or count different things"

@@ -57,24 +57,25 @@ def compare_energy(launches: Sequence[LaunchResult], *, force: bool = False) -> 
     return tuple(tables)
 
 
-_Key = tuple["Boundary", tuple[str, ...], bool]
+_Key = tuple["Boundary", tuple[str, ...], bool, frozenset[str]]
 _Metered = tuple["LaunchResult", Figure]
 
 
 def _sort_by_meter(launches: Iterable[LaunchResult]) -> dict[_Key, list[_Metered]]:
-    """Figures that may be compared: at the same boundary, by the same sensors."""
+    """Figures that may be compared: at the same boundary, of the same kinds of things, by the same sensors."""
     found: dict[_Key, list[_Metered]] = {}
     for launch in launches:
         if isinstance(launch.energy, EnergyResult):
             # The facility's is the node's times a constant: it has the same shape.
             for figure in (one for one in launch.energy.figures if one.boundary != "facility"):
-                key = (figure.boundary, figure.sensors, figure.estimated > 0)
+                sensors = tuple(sorted(figure.sensors))
+                key = (figure.boundary, sensors, figure.estimated > 0, figure.kinds)
                 found.setdefault(key, []).append((launch, figure))
     return found
 
 
 def _tabulate(question: Question, key: _Key, metered: Sequence[_Metered], *, force: bool) -> EnergyScaling:
-    boundary, sensors, estimated = key
+    boundary, sensors, estimated, _ = key
     sizes: dict[tuple[int, int], list[Figure]] = {}
     for launch, figure in sorted(metered, key=lambda one: (one[0].world_size, one[0].plan.nodes)):
         sizes.setdefault((launch.world_size, launch.plan.nodes), []).append(figure)

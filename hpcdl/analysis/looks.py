@@ -23,8 +23,9 @@ GAP_PERIODS, LEAST_COVERAGE = 3.0, 0.95
 UNKNOWN_AVERAGE_S = 1.0
 # Looks beside a span that tell what power was like at its ends.
 BESIDE = 2
-# A course has a part for each second, and not more than a picture can show.
-MOST_PARTS = 240
+# Parts of a course: of a second, or of so many updates of a slow meter, and so many at the most. A counter's steps fall
+# into one part or the next: more of them make that small.
+PART_S, UPDATES_OF_COUNTER, UPDATES_OF_POWER, MOST_PARTS = 1.0, 20, 5, 3600
 
 Quantity = Literal["energy_j", "power_w"]
 
@@ -59,7 +60,8 @@ class Looks:
             else self.source.update_s
         )
         if not isinstance(own, Missing) and own > 0:
-            return own
+            # Power between two looks is not seen, however often it changes; a counter counts it.
+            return max(own, self._period_s) if quantity == "power_w" else own
         seen = find_update_period(self.series.at_s, self.series.column(quantity))
         return max(self._period_s, seen or 0.0)
 
@@ -135,8 +137,8 @@ class Looks:
         ):
             return self._bound_instants(value, averaging_s / self.update_s("power_w"), high_w)
         # An average comes late: at either end of a span it still holds what was before.
-        instant = self.source.power == "instant"
-        late_s = 0.0 if instant else averaging_s or max(UNKNOWN_AVERAGE_S, self.update_s("power_w"))
+        averaged_s = UNKNOWN_AVERAGE_S if averaging_s is None else averaging_s
+        late_s = averaged_s + self.update_s("power_w")
         late_j = late_s * (high_w - low_w) * len(self._spans)
         return Energy(value, max(0.0, value - late_j), value + late_j)
 
@@ -151,7 +153,9 @@ class Looks:
 
     def _bound_estimate(self, value: float) -> Energy:
         low, high = (self._integrate(f"power_{end}_w") for end in ("low", "high"))
-        return Energy(value, min(value, low or value), max(value, high or value))
+        return Energy(
+            value, min(value, value if low is None else low), max(value, value if high is None else high)
+        )
 
     def _range_w(self, span: Span) -> tuple[float, float]:
         """Lowest and highest power of a span and of the looks beside it."""
@@ -161,7 +165,7 @@ class Looks:
         first = max(0, int(np.searchsorted(self.series.at_s, span[0])) - BESIDE)
         last = int(np.searchsorted(self.series.at_s, span[1])) + BESIDE
         values = power_w[first:last][np.isfinite(power_w[first:last])]
-        return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+        return (float(values.min()), float(values.max())) if len(values) else self._range_of_slopes_w(span)
 
     def _range_of_slopes_w(self, span: Span) -> tuple[float, float]:
         """The same by the counter's own slope, over several updates each, so that its steps do not show."""
@@ -230,11 +234,20 @@ class Looks:
         return sum("power cap" in reasons for reasons in looks) / len(looks)
 
     def course_w(self) -> tuple[float, ...]:
-        """Mean power in equal parts of the window, of a second each or longer; empty where nothing was read."""
-        at_s, energies_j = self._cumulate()
-        if len(at_s) < 2:
+        """Mean power in equal parts of the window; empty where neither power nor counter was read throughout.
+
+        By the power readings first: a counter's steps would show.
+        """
+        by_power = self.coverage("power_w") >= LEAST_COVERAGE
+        if not by_power and isinstance(self.count(), Missing):
             return ()
-        parts = max(1, min(MOST_PARTS, int(self.elapsed_s)))
+        at_s, energies_j = self._cumulate("power_w" if by_power else "energy_j")
+        updates_s = (
+            UPDATES_OF_POWER * self.update_s("power_w")
+            if by_power
+            else UPDATES_OF_COUNTER * self.update_s("energy_j")
+        )
+        parts = max(1, min(MOST_PARTS, int(self.elapsed_s / max(PART_S, updates_s))))
         edges_s = np.linspace(0.0, self.elapsed_s, parts + 1)
         reached_j = np.zeros(parts + 1)
         passed_s = 0.0
@@ -244,15 +257,11 @@ class Looks:
             passed_s += end - begin
         return tuple((np.diff(reached_j) * parts / self.elapsed_s).tolist())
 
-    def _cumulate(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        energies_j = self.series.column("energy_j")
-        good = np.isfinite(energies_j)
-        if good.sum() > 1:
-            return self.series.at_s[good], energies_j[good]
-        power_w = self.series.column("power_w")
-        good = np.isfinite(power_w)
-        at_s = self.series.at_s[good]
-        return at_s, cumulate_power(at_s, power_w[good]) if len(at_s) else at_s
+    def _cumulate(self, quantity: Quantity) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        column = self.series.column(quantity)
+        good = np.isfinite(column)
+        at_s, values = self.series.at_s[good], column[good]
+        return at_s, values if quantity == "energy_j" else cumulate_power(at_s, values)
 
     def whole(self) -> Looks | None:
         """The same from the first look to the last; None where there are fewer than two."""

@@ -14,6 +14,8 @@ from hpcdl.records import Missing, Reading
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from hpcdl.analysis.looks import Quantity
     from hpcdl.analysis.windows import Span
     from hpcdl.metering import Source
@@ -52,11 +54,11 @@ class CrossCheck:
 class Metered:
     """What one source of one host drew over the window.
 
-    `by` says whether energy was counted, integrated from power, or estimated. `coverage` is the share of the window
-    between readings near enough to each other. `peak_w` is the highest reading, or where there are none the highest
-    part of `course_w`, the mean power in equal parts of the window. `limited` is the share of looks at which the
-    device ran into its power limit. `whole_w` is the mean power over all that was seen, also outside the window.
-    Shares are of one, temperatures in degrees Celsius, power in watts.
+    `by` says whether energy was counted, integrated from power, or estimated, and `update_s` how often that changes.
+    `coverage` is the share of the window between readings near enough to each other. `peak_w` is the highest reading,
+    or where there are none the highest part of `course_w`, the mean power in equal parts of the window. `limited` is
+    the share of looks at which the device ran into its power limit. `whole_w` is the mean power over all that was
+    seen, also outside the window. Shares are of one, temperatures in degrees Celsius, power in watts.
     """
 
     host: str
@@ -75,6 +77,7 @@ class Metered:
     clock_mhz: Reading
     whole_w: Reading
     course_w: tuple[float, ...]
+    update_s: float
 
 
 def read_meter(
@@ -105,7 +108,9 @@ def read_meter(
     counted, integrated = looks.count(), looks.integrate()
     check = _compare(counted, integrated)
     energy = _choose(looks, counted, integrated, check)
-    short = why_too_short(looks, energy, lengthen=lengthen, stretch=stretch)
+    by = _name(series.source, counted, integrated)
+    quantity: Quantity = "energy_j" if by == "counter" else "power_w"
+    short = _why_too_short(looks, quantity, lengthen=lengthen, stretch=stretch)
     # What was never read is not cured by a longer window; what disagrees may be.
     if short and (check is not None or not isinstance(energy, Missing)):
         energy = Missing(missing=short)
@@ -113,7 +118,7 @@ def read_meter(
         host=host,
         boot_id=boot_id,
         source=series.source,
-        by=_name(series.source, counted, integrated),
+        by=by,
         energy=energy,
         elapsed_s=looks.elapsed_s,
         average_w=energy if isinstance(energy, Missing) else energy.value / looks.elapsed_s,
@@ -126,6 +131,7 @@ def read_meter(
         clock_mhz=looks.mean("sm_clock_mhz"),
         whole_w=_average_whole(looks),
         course_w=looks.course_w(),
+        update_s=looks.update_s(quantity),
     )
 
 
@@ -136,13 +142,8 @@ def read_energy(series: Series, spans: Sequence[Span], period_s: float) -> Energ
     return looks.integrate() if isinstance(counted, Missing) else counted
 
 
-def why_too_short(
-    looks: Looks, energy: Energy | Missing, *, lengthen: str, stretch: float = 1.0
-) -> str | None:
+def _why_too_short(looks: Looks, quantity: Quantity, *, lengthen: str, stretch: float) -> str | None:
     """Why the window is too short for its meter, with the length that is needed; None: it is not."""
-    quantity: Quantity = "energy_j" if looks.source.counter else "power_w"
-    if isinstance(energy, Missing) and looks.source.counter:
-        quantity = "power_w"
     update_s = looks.update_s(quantity)
     needed_s = max(SHORTEST_S, FEWEST_UPDATES * update_s)
     if looks.elapsed_s >= needed_s:
@@ -158,11 +159,18 @@ def add_peaks(meters: Sequence[Metered]) -> Reading:
     absent = next((meter.energy for meter in meters if isinstance(meter.energy, Missing)), None)
     if absent is not None:
         return absent
-    # Windows on two hosts may differ by a hair, and so by a part.
     parts = min(len(meter.course_w) for meter in meters)
     if not parts:
         return Missing(missing="there are too few readings for a common peak")
-    return float(np.array([meter.course_w[:parts] for meter in meters]).sum(axis=0).max())
+    return float(sum(_regroup(meter.course_w, parts) for meter in meters).max())  # type: ignore[union-attr]
+
+
+def _regroup(course_w: Sequence[float], parts: int) -> NDArray[np.float64]:
+    """The same course in fewer equal parts: slow meters have longer ones."""
+    passed = np.concatenate([[0.0], np.cumsum(course_w)]) / len(course_w)
+    edges = np.interp(np.linspace(0, 1, parts + 1), np.linspace(0, 1, len(course_w) + 1), passed)
+    means: NDArray[np.float64] = np.diff(edges) * parts
+    return means
 
 
 def _name(source: Source, counted: Energy | Missing, integrated: Energy | Missing) -> By:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hpcdl.metering import complete_uuid
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def read_clocks(gpu_uuid: str) -> Clocks | Missing:
     except pynvml.NVMLError as problem:
         return Missing(missing=f"NVML: {problem}")
     try:
-        handle = pynvml.nvmlDeviceGetHandleByUUID(_complete(gpu_uuid))
+        handle = pynvml.nvmlDeviceGetHandleByUUID(complete_uuid(gpu_uuid))
         return Clocks(
             _ask(pynvml, lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
             _ask(pynvml, lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
@@ -55,10 +56,6 @@ def read_clocks(gpu_uuid: str) -> Clocks | Missing:
         return Missing(missing=f"NVML: {problem}")
     finally:
         pynvml.nvmlShutdown()
-
-
-def _complete(uuid: str) -> str:
-    return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
 
 
 def _ask(pynvml: Any, question: Callable[[], Any]) -> Reading:

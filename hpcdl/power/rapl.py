@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 POWERCAP = "sys/class/powercap"
 # More than a package draws: what seems to have wrapped after so much was reset.
 MOST_W = 5000.0
+# What a package may draw for long: how often a counter has to be read follows from it and from its range.
+PLAUSIBLE_W = 1000.0
 # Looks may follow each other at once, and the counter be behind by a little.
 SHORTEST_S = 0.1
 # What energy_uj resolves, in joules. The hardware's own step is some 15 to 61 microjoules, and it tells no one.
@@ -69,6 +71,8 @@ class Zone:
         if step_uj < 0:
             step_uj += self._range_uj or 0
         now_s, before_s = time.monotonic(), self._looked_s
+        if self._range_uj is not None and PLAUSIBLE_W * 1e6 * (now_s - before_s) > self._range_uj:
+            return "nobody looked for so long that the counter may have wrapped more than once"
         if step_uj > MOST_W * 1e6 * max(now_s - before_s, SHORTEST_S):
             return "the counter began anew, and what it had counted is lost"
         self._energy_uj += step_uj
@@ -154,6 +158,7 @@ def _say_what_lacks(root: Path, *, found: bool, refused: dict[str, str]) -> tupl
                 reason=f"energy_uj of {', '.join(refused)} cannot be read: {reasons}",
                 do="root only since Linux 5.10: the administrator opens it with chmod a+r on "
                 "/sys/class/powercap/intel-rapl*/energy_uj, best in a udev rule (weigh CVE-2020-8694)",
+                covers="package" if any(name.startswith("package") for name in refused) else "dram",
             ),
         )
     if found:

@@ -304,12 +304,13 @@ def note_energy(results: Sequence[RunResult]) -> Iterator[Note]:
 
 def _note_unavailable(results: Sequence[RunResult]) -> Iterator[Note]:
     """Each reason once, with the hosts that have it."""
+    figures = [figure for _, _, energy in _metered(results) for figure in energy.figures]
+    if not any(figure.estimated or isinstance(figure.j_per_image, Missing) for figure in figures):
+        return
     found: dict[tuple[str, str, str], dict[str, None]] = {}
     for _, _, energy in _metered(results):
         for host, thing in energy.unavailable:
             found.setdefault((thing.sensor, thing.reason, thing.do), {})[host] = None
-    if not any(figure.estimated for _, _, energy in _metered(results) for figure in energy.figures):
-        return
     for (sensor, reason, do), hosts in found.items():
         where = f" on {', '.join(hosts)}" if len(hosts) <= 4 else f" on {len(hosts)} hosts"
         yield Note("info", f"{sensor}{where}: {reason}" + (f"; {do}" if do else ""))

@@ -264,7 +264,7 @@ def test_estimates_are_labelled_and_never_mixed_in_silently(tmp_path):
 def test_a_gpu_that_trained_nothing_is_counted_and_told(two):
     folder = record(two, 1, Recording(clocks_s={"node1": 0.0}))
     environment = folder.environment()
-    hosts = tuple(host.model_copy(update={"gpu_uuid": "GPU-1"}) for host in environment.hosts)
+    hosts = tuple(host.model_copy(update={"gpu_uuid": "1"}) for host in environment.hosts)
     folder.environment_path.write_text(environment.model_copy(update={"hosts": hosts}).model_dump_json())
     write_trace(folder, "node1", {gpu(1): steady(300), gpu(2): steady(50)}, begin_s=95, end_s=160)
     launch = analyse_launch(folder, plan=two.job().launches[0])
@@ -488,7 +488,7 @@ def test_gpus_that_nobody_metered_leave_no_figure_of_the_cpus_alone(one):
 def test_a_gpu_that_trained_and_was_not_metered_leaves_no_figure(one):
     folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
     environment = folder.environment()
-    hosts = tuple(host.model_copy(update={"gpu_uuid": "GPU-1"}) for host in environment.hosts)
+    hosts = tuple(host.model_copy(update={"gpu_uuid": "1"}) for host in environment.hosts)
     folder.environment_path.write_text(environment.model_copy(update={"hosts": hosts}).model_dump_json())
     write_trace(folder, "node1", {gpu(2): steady(50)}, begin_s=95, end_s=160)
     launch = analyse_launch(folder, plan=one.job().launches[0])
@@ -498,7 +498,7 @@ def test_a_gpu_that_trained_and_was_not_metered_leaves_no_figure(one):
 def test_a_package_that_may_not_be_read_leaves_no_figure_of_the_other(tmp_path):
     run = write_run(tmp_path, power=True)
     folder = record(run, 1, Recording(clocks_s={"node1": 0.0}))
-    refused = Unavailable(sensor="rapl", reason="energy_uj of package 1 cannot be read")
+    refused = Unavailable(sensor="rapl", reason="energy_uj of package 1 cannot be read", covers="package")
     write_trace(folder, "node1", {PACKAGE: steady(90)}, begin_s=95, end_s=160, unavailable=[refused])
     launch = analyse_launch(folder, plan=run.job().launches[0])
     assert "package 1 cannot be read" in launch.energy.at("device").j_per_image.missing
@@ -508,7 +508,7 @@ def test_here_a_board_that_did_not_train_is_not_counted(tmp_path):
     run = write_run(tmp_path, power=True, site=TWO_GPUS, launcher="direct")
     folder = record(run, 1, Recording(clocks_s={"node1": 0.0}))
     environment = folder.environment()
-    hosts = tuple(host.model_copy(update={"gpu_uuid": "GPU-1"}) for host in environment.hosts)
+    hosts = tuple(host.model_copy(update={"gpu_uuid": "1"}) for host in environment.hosts)
     folder.environment_path.write_text(environment.model_copy(update={"hosts": hosts}).model_dump_json())
     write_trace(folder, "node1", {gpu(1): steady(300), gpu(2): steady(50)}, begin_s=95, end_s=160)
     launch = analyse_launch(folder, plan=run.job().launches[0])
@@ -598,7 +598,7 @@ def test_a_peak_is_of_the_window_and_of_all_meters_at_one_time(two):
         return {"energy_j": 100 * at_s + (2700 if at_s > 97 else 900 * max(0.0, at_s - 94))}
 
     def late(at_s):
-        return {"energy_j": 100 * at_s + 300 * max(0.0, min(at_s - 105, 3.0))}
+        return {"energy_j": 100 * at_s + 300 * max(0.0, min(at_s - 104, 5.0))}
 
     bare = {"power": None, "averaging_s": Missing(missing="?")}
     launch = meter(two, {"node1": {gpu(1, **bare): early, gpu(2, **bare): late}})
@@ -658,5 +658,106 @@ def test_slurm_may_have_counted_the_gpus_alone(one):
     environment = folder.environment().model_copy(update={"slurm": {"SLURM_STEP_ID": "1"}})
     folder.environment_path.write_text(environment.model_dump_json())
     write_trace(folder, "node1", {gpu(1): steady(300), PACKAGE: steady(200)}, begin_s=95, end_s=160)
+    [launch] = analyse_run(one).trainings
+    assert launch.energy.findings == ()
+
+
+def test_a_course_is_by_what_was_read_throughout(one):
+    """A counter that began anew, or stands still, draws no picture; nor do a slow one's steps."""
+
+    def reset(at_s):
+        counted = {"missing": "the energy counter was reset"} if at_s > 105 else 300 * at_s
+        return {"energy_j": counted, "power_w": 400.0 if at_s > 105 else 300.0}
+
+    figure = meter(one, {"node1": {gpu(1): reset}}).energy.at("device")
+    assert 300 < figure.average_w < 400
+    assert figure.peak_w == pytest.approx(400)
+
+    def slow(at_s):
+        return {"energy_j": 300 * 0.98 * math.floor(at_s / 0.98)}
+
+    run = write_run(one.path.parent / "slow", power=True, site=GPUS, steps=160)
+    folder = record(run, 1, Recording(clocks_s={"node1": 0.0}))
+    write_trace(folder, "node1", {gpu(1, power=None, update_s=0.98): slow}, begin_s=95, end_s=160)
+    launch = analyse_launch(folder, plan=run.job().launches[0])
+    assert launch.energy.at("device").peak_w == pytest.approx(300, rel=0.06)
+
+
+def test_looks_that_are_slower_than_the_meter_see_less(one):
+    """25 ms of every second: what the board drew in the rest is open."""
+
+    def unlucky(at_s):
+        return {"power_w": 100.0}
+
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    blind = gpu(1, counter=False, averaging_s=0.025)
+    write_trace(folder, "node1", {blind: unlucky}, begin_s=95, end_s=160, period_s=0.5)
+    launch = analyse_launch(folder, plan=one.job().launches[0])
+    [metered] = launch.energy.meters
+    assert metered.energy.high == pytest.approx((0.05 * 100 + 0.95 * 400) * metered.elapsed_s)
+
+
+def test_a_module_holds_its_own_gpu_and_no_other(two):
+    module = Source(
+        name="module of GPU-1", sensor="nvml", covers="module", uuid="GPU-1", power="instant", update_s=0.1
+    )
+    launch = meter(
+        two, {"node1": {gpu(1): steady(300), gpu(2): steady(300), module: lambda at_s: {"power_w": 500.0}}}
+    )
+    assert launch.energy.at("device").average_w == pytest.approx(600)
+    assert launch.energy.at("node").average_w == pytest.approx(800)
+
+
+def test_a_gpu_of_the_allocation_that_is_not_metered_is_not_left_out(two):
+    folder = record(two, 1, Recording(clocks_s={"node1": 0.0}))
+    environment = folder.environment()
+    hosts = tuple(host.model_copy(update={"gpu_uuid": "1"}) for host in environment.hosts)
+    folder.environment_path.write_text(environment.model_copy(update={"hosts": hosts}).model_dump_json())
+    write_trace(folder, "node1", {gpu(1): steady(300)}, begin_s=95, end_s=160, unavailable=[NO_NVML])
+    launch = analyse_launch(folder, plan=two.job().launches[0])
+    figure = launch.energy.at("device")
+    assert "1 of 2 GPU boards are metered on node1 (nvml: NVML: Insufficient" in figure.j_per_image.missing
+    assert isinstance(figure.idle_w, Missing)
+
+
+def test_memory_that_only_one_size_has_makes_no_saving(tmp_path):
+    run = write_run(tmp_path, power=True, nodes=(1, 2))
+    dram = Source(name="dram 0", sensor="rapl", covers="dram", counter=True, update_s=0.01)
+    for index, hosts in ((1, ["node1"]), (2, ["node1", "node2"])):
+        folder = record(
+            run, index, Recording(images_per_s=1000.0 * index, clocks_s=dict.fromkeys(hosts, 0.0))
+        )
+        for host in hosts:
+            sources = {PACKAGE: steady(200)} | ({dram: steady(50)} if index == 1 else {})
+            write_trace(folder, host, sources, begin_s=95, end_s=160)
+    assert compare_energy(analyse_run(run).trainings) == ()
+
+
+def test_a_window_is_as_long_as_the_meter_needs_that_is_believed(tmp_path):
+    """The counter is quick, and stands still: what counts is the power's own pace."""
+    run = write_run(tmp_path, power=True, site=GPUS, batch=160)
+    stuck = gpu(1, update_s=0.02, power_update_s=0.5)
+    launch = meter(run, {"node1": {stuck: lambda at_s: {"energy_j": 7.0, "power_w": 300.0}}})
+    assert "10.0 s are needed" in launch.energy.at("device").j_per_image.missing
+
+
+def test_an_estimate_may_begin_at_nothing(tmp_path):
+    run = write_run(tmp_path, power=True)
+    estimate = Source(name="CPU", sensor="estimate", covers="package", update_s=0.1, basis="TDP 350 W")
+    read = {"power_w": 200.0, "power_low_w": 0.0, "power_high_w": 350.0}
+    [metered] = meter(run, {"node1": {estimate: lambda at_s: read}}).energy.meters
+    assert metered.energy.low == 0
+
+
+def test_slurm_may_have_counted_the_gpus_of_a_node_that_has_a_meter(one):
+    publish_record(
+        one.slurm_energy_path,
+        SlurmEnergy(steps=(StepEnergy(step=1, energy_j=63.0 * 300, elapsed_s=63.0),)),
+    )
+    node = Source(name="node", sensor="cray", covers="node", counter=True, update_s=0.1)
+    folder = record(one, 1, Recording(clocks_s={"node1": 0.0}))
+    environment = folder.environment().model_copy(update={"slurm": {"SLURM_STEP_ID": "1"}})
+    folder.environment_path.write_text(environment.model_dump_json())
+    write_trace(folder, "node1", {gpu(1): steady(300), node: steady(700)}, begin_s=95, end_s=160)
     [launch] = analyse_run(one).trainings
     assert launch.energy.findings == ()

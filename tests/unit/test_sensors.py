@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hpcdl.errors import UnknownName
 from hpcdl.metering import Source
-from hpcdl.power import ipmi, registry
+from hpcdl.power import ipmi, rapl, registry
 from hpcdl.power.cray import Counted, open_cray, parse_counter
 from hpcdl.power.hwmon import open_hwmon
 from hpcdl.power.ipmi import open_ipmi, parse_answer
@@ -123,18 +123,45 @@ def test_a_counter_that_wraps_goes_on(powercap):
 
 
 @settings(max_examples=30, deadline=None)
-@given(steps=st.lists(st.integers(0, 999), max_size=8), begin=st.integers(0, 999))
-@example(steps=[999, 999], begin=0)
-def test_any_steps_shorter_than_the_range_add_up(steps, begin):
+@given(steps=st.lists(st.integers(0, 400), max_size=8), begin=st.integers(0, 999))
+@example(steps=[400, 400], begin=900)
+def test_any_steps_that_a_package_can_draw_add_up(steps, begin):
+    joule = 10**6
     with tempfile.TemporaryDirectory() as folder:
-        path = make_zone(Path(folder), "intel-rapl:0", "package-0", energy_uj=begin, max_energy_range_uj=1000)
+        path = make_zone(
+            Path(folder),
+            "intel-rapl:0",
+            "package-0",
+            energy_uj=begin * joule,
+            max_energy_range_uj=1000 * joule,
+        )
         zone = Zone(Source(name="package 0", sensor="rapl", covers="package"), path)
         for step in steps:
             begin += step
-            (path / "energy_uj").write_text(f"{begin % 1000}\n")
+            (path / "energy_uj").write_text(f"{begin % 1000 * joule}\n")
             assert "energy_j" in zone.look()
-        assert zone.look()["energy_j"] == pytest.approx(sum(steps) * 1e-6)
+        assert zone.look()["energy_j"] == pytest.approx(sum(steps))
         zone.close()
+
+
+def test_a_counter_that_began_anew_has_not_wrapped(powercap):
+    energy = powercap / "sys/class/powercap/intel-rapl:0/energy_uj"
+    energy.write_text("200000000\n")
+    sensor = open_rapl(powercap).sensor
+    energy.write_text("150000000\n")
+    told = {"missing": "the counter began anew, and what it had counted is lost"}
+    assert look_at(sensor)["package 0"]["energy_j"] == told
+    energy.write_text("151000000\n")
+    assert look_at(sensor)["package 0"]["energy_j"] == told, "and stays so"
+    sensor.close()
+
+
+def test_a_counter_that_nobody_read_for_long_may_have_wrapped_twice(powercap, monkeypatch):
+    sensor = open_rapl(powercap).sensor
+    now_s = time.monotonic()
+    monkeypatch.setattr(rapl.time, "monotonic", lambda: now_s + 400)
+    assert "wrapped more than once" in look_at(sensor)["package 0"]["energy_j"]["missing"]
+    sensor.close()
 
 
 def test_where_the_range_cannot_be_read_a_wrap_ends_the_count(powercap):
