@@ -53,7 +53,12 @@ class Looks:
         self._period_s = period_s
 
     def update_s(self, quantity: Quantity) -> float:
-        """How often a reading changes, s: as the sampler measured it, else as its looks show."""
+        """How often a reading changes, s: as the sampler measured it, else as its looks show.
+
+        An estimate is no sensor: it follows from all of the time between two looks at how busy the device was.
+        """
+        if self.source.estimated:
+            return self._period_s
         own = (
             self.source.power_update_s
             if quantity == "power_w" and self.source.counter

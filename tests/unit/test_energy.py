@@ -761,3 +761,13 @@ def test_slurm_may_have_counted_the_gpus_of_a_node_that_has_a_meter(one):
     write_trace(folder, "node1", {gpu(1): steady(300), node: steady(700)}, begin_s=95, end_s=160)
     [launch] = analyse_run(one).trainings
     assert launch.energy.findings == ()
+
+
+def test_an_estimate_needs_no_time_for_updates_that_it_does_not_have(one):
+    """How busy a CPU was is asked once a second, of all the time since."""
+    run = write_run(one.path.parent / "estimate", power=True)
+    estimate = Source(name="CPU", sensor="estimate", covers="package", update_s=1.1, basis="TDP 350 W")
+    read = {"power_w": 200.0, "power_low_w": 100.0, "power_high_w": 350.0}
+    figure = meter(run, {"node1": {estimate: lambda at_s: read}}).energy.at("device")
+    assert figure.average_w == pytest.approx(200)
+    assert figure.interval.low < 0.101
