@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -42,13 +43,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise Mistake(f"{path}: this is not TOML: {problem}.") from None
 
 
-def parse(model: type[Model], data: object, *, where: str) -> Model:
+def parse(model: type[Model], data: object, *, where: str, flags: Mapping[str, str] | None = None) -> Model:
     """Data as a `model`, or an error that a person can act on.
 
     Args:
         model: What the data should be.
         data: Tables as TOML or JSON give them.
         where: Names the source in the message: a file, a flag.
+        flags: Dotted key -> flag, of what was typed: those that are at fault are named in place of `where`.
 
     Raises:
         Mistake: Names the key, what is wrong with it, and for an unknown key the nearest known one.
@@ -57,9 +59,23 @@ def parse(model: type[Model], data: object, *, where: str) -> Model:
         return model.model_validate(data)
     except ValidationError as problem:
         lines = [_explain(model, detail) for detail in problem.errors()]
+        guilty = _find_guilty(problem.errors(), flags or {})
         raise Mistake(
-            f"{where}: " + "; ".join(lines).rstrip(".?") + ("?" if lines[-1].endswith("?") else ".")
+            f"{' '.join(guilty) or where}: "
+            + "; ".join(lines).rstrip(".?")
+            + ("?" if lines[-1].endswith("?") else "."),
+            do="--help says what each flag takes." if guilty else "",
         ) from None
+
+
+def _find_guilty(details: list[ErrorDetails], flags: Mapping[str, str]) -> list[str]:
+    """The flags whose settings the errors are about: of one value, or of all those of a table that contradict."""
+    places = [".".join(str(part) for part in detail["loc"]) for detail in details]
+    return [
+        flag
+        for key, flag in flags.items()
+        if any(f"{place}.".startswith(f"{key}.") or f"{key}.".startswith(f"{place}.") for place in places)
+    ]
 
 
 def _explain(model: type[BaseModel], detail: ErrorDetails) -> str:

@@ -118,7 +118,8 @@ def _with_flags(
     layered.lay(said, "flags")
     spoken = {key: flags[key][1] for key in said}
     layered.sources.update(spoken)
-    return parse(model, layered.tables(), where=" ".join(spoken.values()) or "the settings"), layered.sources
+    where = " ".join(spoken.values()) or "the settings"
+    return parse(model, layered.tables(), where=where, flags=spoken), layered.sources
 
 
 def _short(path: Path) -> str:

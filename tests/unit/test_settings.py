@@ -228,6 +228,15 @@ def test_find_benchmark_by_name_and_by_path():
         find_benchmark("smok")
 
 
+def test_of_several_flags_the_one_at_fault_is_named():
+    flags = {"train.model": ("lenet", "--model"), "train.min_window_s": ("0s", "--min-window")}
+    with pytest.raises(
+        Mistake, match=r"^--min-window: train\.min_window_s: input should be greater than 0"
+    ) as told:
+        resolve_benchmark(None, flags)
+    assert told.value.do == "--help says what each flag takes."
+
+
 def test_a_benchmark_keeps_its_identity_when_there_is_more_that_can_be_asked():
     """History over weeks hangs on it: power is no part of the question, and what is not asked for neither."""
     asked = Benchmark()
