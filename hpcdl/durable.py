@@ -68,6 +68,12 @@ def publish_record(path: Path, record: Frozen) -> None:
     publish(path, record.model_dump_json(indent=1) + "\n")
 
 
+def encode_line(record: Frozen | dict[str, object]) -> bytes:
+    """A record as one line of JSON, with its end."""
+    text = to_json(record) if isinstance(record, dict) else record.model_dump_json().encode()
+    return text + b"\n"
+
+
 class Appender:
     """A stream of JSON lines: buffered, and appended whole-lines-at-a-time with single O_APPEND writes.
 
@@ -80,8 +86,7 @@ class Appender:
         self._tore = False
 
     def add(self, record: Frozen | dict[str, object]) -> None:
-        text = to_json(record) if isinstance(record, dict) else record.model_dump_json().encode()
-        self._pending.append(text + b"\n")
+        self._pending.append(encode_line(record))
 
     def flush(self) -> None:
         """Append what is pending.

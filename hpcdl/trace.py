@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from hpcdl.metering import LINE, Closing, Look, Opening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -148,11 +148,6 @@ def parse_trace(data: bytes, tell: Callable[[int, str], None]) -> Trace | None:
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             tell(number, _explain(problem))
     return None if stream is None else stream.finish()
-
-
-def join_lines(lines: Iterable[str]) -> bytes:
-    """Lines as they come from a sampler's standard output, for `parse_trace`."""
-    return "\n".join(line.rstrip("\n") for line in lines).encode()
 
 
 def _take(stream: _Stream | None, line: bytes) -> _Stream | None:

@@ -58,25 +58,29 @@ class Recorder(threading.Thread):
 def measure(rounds: int = ROUNDS) -> list[Row]:
     """CPU time of the instruments over window x cores, and steps per second with them over without (ABBA)."""
     reader, writer = os.pipe()
-    program = str(Path(__file__).with_name("instruments_worker.py"))
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(reader, Path(folder) / "steps.jsonl")
         recorder.start()
-        worker = subprocess.Popen(
-            [sys.executable, program, str(writer)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            pass_fds=[writer],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )
-        os.close(writer)
-        with worker:
+        with start_worker(writer) as worker:
             speeds, shares = _take_turns(worker, recorder, rounds)
     return [
-        _row("instruments: CPU time over window x cores", shares, CPU_TARGET, at_most=True),
-        _row("instruments: steps/s with them over without", speeds, SPEED_TARGET, at_most=False),
+        make_row("instruments: CPU time over window x cores", shares, CPU_TARGET, at_most=True),
+        make_row("instruments: steps/s with them over without", speeds, SPEED_TARGET, at_most=False),
     ]
+
+
+def start_worker(pipe: int) -> subprocess.Popen[str]:
+    """A rank that trains as it is told (`work`), and says to this pipe what a rank says; the end here is closed."""
+    worker = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("instruments_worker.py")), str(pipe)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        pass_fds=[pipe],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    os.close(pipe)
+    return worker
 
 
 def _take_turns(
@@ -87,17 +91,17 @@ def _take_turns(
     for _ in range(rounds):
         windows: dict[str, list[tuple[float, float]]] = {"on": [], "off": []}
         for mode in ("on", "off", "off", "on"):
-            windows[mode].append(_work(worker, mode))
+            windows[mode].append(work(worker, mode))
         (on_s, off_s) = (sum(elapsed_s for elapsed_s, _ in windows[mode]) for mode in ("on", "off"))
         speeds.append(off_s / on_s)
         before_s = recorder.cpu_s
-        bare_s = sum(_work(worker, "bare")[1] for _ in windows["on"])
+        bare_s = sum(work(worker, "bare")[1] for _ in windows["on"])
         time.sleep(SETTLE_S)
         shares.append((bare_s + recorder.cpu_s - before_s) / (on_s * cores))
     return speeds, shares
 
 
-def _work(worker: subprocess.Popen[str], mode: str) -> tuple[float, float]:
+def work(worker: subprocess.Popen[str], mode: str) -> tuple[float, float]:
     """Seconds and CPU seconds of one window."""
     if worker.stdin is None or worker.stdout is None:
         raise RuntimeError("the worker has no pipes")
@@ -107,8 +111,9 @@ def _work(worker: subprocess.Popen[str], mode: str) -> tuple[float, float]:
     return elapsed_s, cpu_s
 
 
-def _row(name: str, values: Sequence[float], target: float, *, at_most: bool) -> Row:
-    low, high = median_interval(values)
+def make_row(name: str, values: Sequence[float], target: float, *, at_most: bool) -> Row:
+    """The median of ratios with its interval, held to a target; a single one is its own."""
+    low, high = median_interval(values) if len(values) > 1 else (values[0], values[0])
     ratio = statistics.median(values)
     met = ratio <= target if at_most else ratio >= target
     return Row(name=name, ratio=ratio, low=low, high=high, target=target, met=met)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,13 +15,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from instruments import _work as work
-from startup import ROOT, Row, median_interval
+from instruments import make_row, start_worker, work
+from startup import ROOT, Row
 
 from tests.nvml.standin import Gpu, Scenario, Sine, build, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 GPUS, ROUNDS, WINDOW_S = 8, 9, 4.0
 # Of one core; what memory may have grown by; and the ratio of steps per second, which is shown beside it.
@@ -41,9 +40,9 @@ def measure(rounds: int = ROUNDS) -> list[Row]:
             speeds = _compare_speeds(sampler, rounds)
         growth = _measure_growth(found)
     return [
-        _row("sampling: CPU time over one core, 8 GPUs at 10 Hz", shares, CPU_TARGET, at_most=True),
-        _row("sampling: memory after an hour over after a minute", [growth], MEMORY_TARGET, at_most=True),
-        _row("sampling: steps/s with it over without", speeds, SPEED_TARGET, at_most=False),
+        make_row("sampling: CPU time over one core, 8 GPUs at 10 Hz", shares, CPU_TARGET, at_most=True),
+        make_row("sampling: memory after an hour over after a minute", [growth], MEMORY_TARGET, at_most=True),
+        make_row("sampling: steps/s with it over without", speeds, SPEED_TARGET, at_most=False),
     ]
 
 
@@ -80,17 +79,7 @@ def _read_cpu_s(pid: int) -> float:
 def _compare_speeds(sampler: subprocess.Popen[bytes], rounds: int) -> list[float]:
     """Steps of a training rank while the sampler samples and while it is stopped, by turns (ABBA)."""
     reader, writer = os.pipe()
-    program = str(Path(__file__).with_name("instruments_worker.py"))
-    worker = subprocess.Popen(
-        [sys.executable, program, str(writer)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        pass_fds=[writer],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    os.close(writer)
-    with worker:
+    with start_worker(writer) as worker:
         speeds = [_take_turns(sampler, worker) for _ in range(rounds)]
         worker.stdin.close()  # type: ignore[union-attr]
     os.close(reader)
@@ -134,10 +123,3 @@ def _measure_growth(found: dict[str, str]) -> float:
         argv = [sys.executable, "-c", GROWTH, str(Path(folder) / "power.jsonl"), str(HOUR)]
         done = subprocess.run(argv, env=found, check=True, capture_output=True, text=True)
     return float(done.stdout)
-
-
-def _row(name: str, values: Sequence[float], target: float, *, at_most: bool) -> Row:
-    low, high = median_interval(values) if len(values) > 1 else (values[0], values[0])
-    ratio = statistics.median(values)
-    met = ratio <= target if at_most else ratio >= target
-    return Row(name=name, ratio=ratio, low=low, high=high, target=target, met=met)

@@ -9,7 +9,7 @@ from hpcdl.analysis.boundaries import choose_device, choose_node, find_excess, n
 from hpcdl.analysis.completeness import find_hole
 from hpcdl.analysis.energy_findings import tell_meter
 from hpcdl.analysis.looks import Energy
-from hpcdl.analysis.meters import add_peaks, read_meter
+from hpcdl.analysis.meters import add_peaks, name_meter, read_meter
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -107,11 +107,6 @@ def _add(boundary: Boundary, meters: Sequence[Metered]) -> Total:
         peak_w=energy if isinstance(energy, Missing) else add_peaks(meters),
         coverage=min(one.coverage for one in meters),
     )
-
-
-def name_meter(meter: Metered) -> str:
-    """'nvml counter', 'ipmi power', 'ESTIMATED'."""
-    return "ESTIMATED" if meter.source.estimated else f"{meter.source.sensor} {meter.by}"
 
 
 def _add_energy(meters: Sequence[Metered]) -> Energy | Missing:

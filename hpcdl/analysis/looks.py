@@ -75,6 +75,11 @@ class Looks:
 
     # ---- Energy ----
 
+    def energy(self) -> Energy | Missing:
+        """By the counter, else by the power."""
+        counted = self.count()
+        return self.integrate() if isinstance(counted, Missing) else counted
+
     def count(self) -> Energy | Missing:
         """By the counter."""
         if not self.source.counter:

@@ -114,6 +114,7 @@ def read_meter(
     # What was never read is not cured by a longer window; what disagrees may be.
     if short and (check is not None or not isinstance(energy, Missing)):
         energy = Missing(missing=short)
+    course_w = looks.course_w()
     return Metered(
         host=host,
         boot_id=boot_id,
@@ -122,7 +123,7 @@ def read_meter(
         energy=energy,
         elapsed_s=looks.elapsed_s,
         average_w=energy if isinstance(energy, Missing) else energy.value / looks.elapsed_s,
-        peak_w=_find_peak(looks, energy),
+        peak_w=_find_peak(looks, energy, course_w),
         coverage=1.0 if not isinstance(counted, Missing) else looks.coverage("power_w"),
         check=check,
         utilisation=looks.mean("utilisation"),
@@ -130,16 +131,14 @@ def read_meter(
         limited=looks.share_limited(),
         clock_mhz=looks.mean("sm_clock_mhz"),
         whole_w=_average_whole(looks),
-        course_w=looks.course_w(),
+        course_w=course_w,
         update_s=looks.update_s(quantity),
     )
 
 
 def read_energy(series: Series, spans: Sequence[Span], period_s: float) -> Energy | Missing:
     """Joules within parts of a window, which only all together have the length that a meter needs."""
-    looks = Looks(series, spans, period_s)
-    counted = looks.count()
-    return looks.integrate() if isinstance(counted, Missing) else counted
+    return Looks(series, spans, period_s).energy()
 
 
 def _why_too_short(looks: Looks, quantity: Quantity, *, lengthen: str, stretch: float) -> str | None:
@@ -152,6 +151,11 @@ def _why_too_short(looks: Looks, quantity: Quantity, *, lengthen: str, stretch: 
         f"a window of {math.floor(100 * looks.elapsed_s) / 100:.2f} s is too short for this meter (it updates every "
         f"{1000 * update_s:.0f} ms, {needed_s:.1f} s are needed): {lengthen} {math.ceil(needed_s * stretch)}s"
     )
+
+
+def name_meter(meter: Metered) -> str:
+    """'nvml counter', 'ipmi power', 'ESTIMATED'."""
+    return "ESTIMATED" if meter.source.estimated else f"{meter.source.sensor} {meter.by}"
 
 
 def add_peaks(meters: Sequence[Metered]) -> Reading:
@@ -199,10 +203,10 @@ def _compare(counted: Energy | Missing, integrated: Energy | Missing) -> CrossCh
     return CrossCheck("counter against power", counted.value, integrated.value, reconciled)
 
 
-def _find_peak(looks: Looks, energy: Energy | Missing) -> Reading:
+def _find_peak(looks: Looks, energy: Energy | Missing, course_w: Sequence[float]) -> Reading:
     if isinstance(energy, Missing):
         return energy
-    highest, course_w = looks.highest("power_w"), looks.course_w()
+    highest = looks.highest("power_w")
     return max(course_w) if isinstance(highest, Missing) and course_w else highest
 
 
@@ -210,6 +214,5 @@ def _average_whole(looks: Looks) -> Reading:
     whole = looks.whole()
     if whole is None:
         return Missing(missing="it was hardly looked at")
-    counted = whole.count()
-    found = whole.integrate() if isinstance(counted, Missing) else counted
+    found = whole.energy()
     return found if isinstance(found, Missing) else found.value / whole.elapsed_s

@@ -17,8 +17,6 @@ class Integral:
 
     energy_j: float
     covered_s: float
-    low_w: float
-    high_w: float
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,6 @@ def integrate_power(
     return Integral(
         energy_j=float(((low + high) / 2 * (ends - starts)).sum()),
         covered_s=float((ends - starts).sum()),
-        low_w=float(min(low.min(), high.min())),
-        high_w=float(max(low.max(), high.max())),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from hpcdl.power.clocks import SLOWING
+from hpcdl.power.clocks import name_reasons
 from hpcdl.power.fields import UNPACK, Fields
 from hpcdl.power.sensor import Looked, missing
 
@@ -232,7 +232,7 @@ def _read_memory(board: Board) -> Any:
 def _read_reasons(board: Board) -> Any:
     """By the older of two names for the same, which all drivers know."""
     bits = board.ask(board.nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
-    return bits if isinstance(bits, dict) else [name for bit, name in SLOWING.items() if bits & bit]
+    return bits if isinstance(bits, dict) else list(name_reasons(bits))
 
 
 def _count_processes(board: Board) -> Any:

@@ -49,7 +49,7 @@ def read_clocks(gpu_uuid: str) -> Clocks | Missing:
         return Clocks(
             _ask(pynvml, lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
             _ask(pynvml, lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
-            _name_reasons(_ask(pynvml, lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))),
+            _read_reasons(pynvml, handle),
             _ask(pynvml, lambda: _count_heat_s(pynvml, handle)),
         )
     except pynvml.NVMLError as problem:
@@ -71,7 +71,11 @@ def _count_heat_s(pynvml: Any, handle: Any) -> float:
     return float(found.violationTime) / 1e9
 
 
-def _name_reasons(bits: Reading) -> tuple[str, ...] | Missing:
-    if isinstance(bits, Missing):
-        return bits
-    return tuple(name for bit, name in SLOWING.items() if int(bits) & bit)
+def _read_reasons(pynvml: Any, handle: Any) -> tuple[str, ...] | Missing:
+    bits = _ask(pynvml, lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+    return bits if isinstance(bits, Missing) else name_reasons(int(bits))
+
+
+def name_reasons(bits: int) -> tuple[str, ...]:
+    """Those of NVML's reasons that take speed away, by name."""
+    return tuple(name for bit, name in SLOWING.items() if bits & bit)

@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, get_args
 
 import numpy as np
-from pydantic_core import to_json
 
 from hpcdl import site as sites
-from hpcdl.durable import Appender
+from hpcdl.durable import Appender, encode_line
 from hpcdl.errors import HpcdlError
 from hpcdl.estimates.integral import find_update_period
 from hpcdl.metering import PERIOD_S, Closing, Opening, Source, Unavailable
 from hpcdl.power.registry import open_sensors
 from hpcdl.power.sensor import missing
+from hpcdl.power.sysfs import read_text
 from hpcdl.records import Missing, Reading
 from hpcdl.spec import SensorName
 from hpcdl.store import LaunchFolder, RunFolder
@@ -63,8 +63,7 @@ class Output:
     """Lines to standard output."""
 
     def add(self, record: Frozen | dict[str, object]) -> None:
-        text = to_json(record) if isinstance(record, dict) else record.model_dump_json().encode()
-        sys.stdout.buffer.write(text + b"\n")
+        sys.stdout.buffer.write(encode_line(record))
 
     def flush(self) -> None:
         sys.stdout.flush()
@@ -197,7 +196,7 @@ def begin(asked: Asked) -> tuple[list[Sensor], Opening]:
     opened, unavailable = _open(asked)
     return opened, Opening(
         host=socket.gethostname(),
-        boot_id=_read_boot_id(),
+        boot_id=read_text(Path("/proc/sys/kernel/random/boot_id")) or "unknown",
         at_s=time.monotonic(),
         period_s=asked.period_s,
         sources=measure_updates(opened) if opened else (),
@@ -210,13 +209,6 @@ def _open(asked: Asked) -> tuple[list[Sensor], list[Unavailable]]:
         why = "on a shared node the GPUs that were not asked for are somebody else's"
         return [], [Unavailable(sensor="nvml", reason=why, do="ask for --exclusive, or for other --sensors")]
     return open_sensors(asked.sensors, cpu_tdp_w=asked.power.cpu_tdp_w, cpu_idle_w=asked.power.cpu_idle_w)
-
-
-def _read_boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:
-        return "unknown"
 
 
 def main() -> None:

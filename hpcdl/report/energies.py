@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.energy import EnergyResult
-from hpcdl.analysis.meters import DISAGREEMENT
+from hpcdl.analysis.meters import DISAGREEMENT, name_meter
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Curve, Fact, Note, Quantity, Table
 from hpcdl.report.numbers import thin
@@ -189,7 +189,7 @@ def _make_meter_row(result: RunResult, launch: LaunchResult, meter: Metered) -> 
         source.product,
         source.uuid,
         source.sensor,
-        "ESTIMATED" if source.estimated else f"{source.sensor} {meter.by}",
+        name_meter(meter),
         source.basis or None,
         Quantity(meter.average_w, "W", mark),
         Quantity(meter.peak_w, "W", mark),

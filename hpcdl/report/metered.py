@@ -6,7 +6,7 @@ import shlex
 import textwrap
 from typing import TYPE_CHECKING
 
-from hpcdl.analysis.command import name_meter
+from hpcdl.analysis.meters import name_meter
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Curve, Fact, Note, Quantity, Report, Table
 from hpcdl.report.numbers import format_value, thin
