@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from hpcdl import baseline
 from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen, parse, read_toml
+from hpcdl.prices import Cost
 
 ENVIRONMENT_VARIABLE = "HPCDL_SITE"
 
@@ -108,6 +109,7 @@ class Site(Frozen):
     node: Node = Node()
     setup: Setup = Setup()
     power: Power = Power()
+    cost: Cost = Cost()
 
     @property
     def kind(self) -> Literal["gpu", "cpu"]:

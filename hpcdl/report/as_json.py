@@ -96,11 +96,11 @@ def as_value(cell: Cell) -> Any:
 
 
 def _as_quantity(quantity: Quantity) -> dict[str, Any]:
-    value = quantity.value
+    value, unit = quantity.value, quantity.currency or quantity.unit
     if not isinstance(value, int | float):
-        return {"missing": value.missing, "unit": quantity.unit}
+        return {"missing": value.missing, "unit": unit}
     if quantity.struck:
-        return {"missing": quantity.struck, "unit": quantity.unit, "withheld": value}
+        return {"missing": quantity.struck, "unit": unit, "withheld": value}
     mark = {"mark": quantity.mark} if quantity.mark else {}
     # JSON has no infinity: an end that is nowhere is left out.
     ends = {
@@ -108,4 +108,4 @@ def _as_quantity(quantity: Quantity) -> dict[str, Any]:
         for key, end in (("low", quantity.low), ("high", quantity.high))
         if end is not None and isfinite(end)
     }
-    return {"value": value, "unit": quantity.unit, **ends, **mark}
+    return {"value": value, "unit": unit, **ends, **mark}

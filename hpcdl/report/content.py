@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from hpcdl.records import Reading
+    from hpcdl.report.pictures import Picture
 
 # fraction: of 1, shown in percent; half-width: the same, after ±; change: the same, with its sign. ratio, loss and
 # number: plain numbers; times: so many of another; serial: Karp-Flatt's fraction, and p a p-value, both published as
-# plain numbers. bytes, FLOP, MAC and what is per second take SI prefixes.
+# plain numbers. bytes, FLOP, MAC and what is per second take SI prefixes. money is in the quantity's `currency`;
+# kg is of CO2 equivalents.
 Unit = Literal[
     "images/s",
     "s",
@@ -34,6 +36,10 @@ Unit = Literal[
     "W",
     "J",
     "Wh",
+    "kWh",
+    "h",
+    "kg",
+    "money",
     "J/image",
     "images/J",
     "MHz",
@@ -48,7 +54,8 @@ class Quantity:
     """A reading with its unit. `mark` qualifies it wherever it is shown: 'partial', 'rehearsal'.
 
     `low` and `high` are the ends of its 95 % interval, where it has one. `struck` is why the number is withheld
-    that is shown all the same. `shade` is a character that stands before it in a map.
+    that is shown all the same. `shade` is a character that stands before it in a map. `currency` is the ISO 4217
+    code of an amount of money.
     """
 
     value: Reading
@@ -58,6 +65,7 @@ class Quantity:
     high: float | None = None
     struck: str = ""
     shade: str = ""
+    currency: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,8 +162,20 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A text behind the numbers, for those who want to look: a batch script, a plan, what a node said of itself."""
+
+    key: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Report:
-    """The content of one report, whatever the format. `more` tells how to get at what is not here."""
+    """The content of one report, whatever the format. `more` tells how to get at what is not here.
+
+    `pictures` show what the sections say; `sources` are the texts behind them, for formats that can fold them away.
+    """
 
     kind: Literal[
         "runs",
@@ -171,12 +191,19 @@ class Report:
         "watch",
         "idle",
         "metered",
+        "published",
+        "equivalence",
+        "training",
+        "history",
+        "query",
     ]
     title: str
     badges: tuple[Badge, ...] = ()
     sections: tuple[Table, ...] = ()
     notes: tuple[Note, ...] = field(default=())
     more: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    sources: tuple[Source, ...] = ()
 
     @property
     def shown(self) -> tuple[Table, ...]:

@@ -80,6 +80,9 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "W": lambda value: _format_prefixed(value, "W") if abs(value) >= 1e4 else f"{format_number(value)} W",
     "J": lambda value: _format_prefixed(value, "J"),
     "Wh": lambda value: _format_prefixed(value, "Wh"),
+    "kWh": lambda value: f"{format_number(value)} kWh",
+    "h": lambda value: f"{format_number(value)} h",
+    "kg": lambda value: f"{format_number(value)} kg",
     "MHz": lambda value: f"{value:,.0f} MHz",
     "°C": lambda value: f"{value:.0f} °C",
 }
@@ -105,6 +108,8 @@ def format_quantity(quantity: Quantity, *, with_unit: bool = False, absent: str 
     unit = " images/s" if with_unit and quantity.unit == "images/s" else ""
     mark = f" ({quantity.mark})" if quantity.mark and with_unit else ""
     text = format_value(value, quantity.unit) + unit
+    if quantity.currency:
+        text = f"{text} {quantity.currency}"
     if quantity.shade:
         text = f"{quantity.shade} {text}"
     if quantity.struck:
