@@ -51,6 +51,20 @@ class CrossCheck:
 
 
 @dataclass(frozen=True)
+class Track:
+    """All that was seen of one source, the time around the window too: mean power in equal parts of `elapsed_s`.
+
+    `begin_s` is when the first look was, and `spans` are the window's, in seconds after the window's begin. Empty
+    where neither power nor counter was read throughout.
+    """
+
+    begin_s: float
+    elapsed_s: float
+    course_w: tuple[float, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
 class Metered:
     """What one source of one host drew over the window.
 
@@ -78,6 +92,7 @@ class Metered:
     whole_w: Reading
     course_w: tuple[float, ...]
     update_s: float
+    track: Track
 
 
 def read_meter(
@@ -133,6 +148,19 @@ def read_meter(
         whole_w=_average_whole(looks),
         course_w=course_w,
         update_s=looks.update_s(quantity),
+        track=_follow(looks, spans),
+    )
+
+
+def _follow(looks: Looks, spans: Sequence[Span]) -> Track:
+    whole, begin_s = looks.whole(), spans[0][0]
+    if whole is None:
+        return Track(0.0, 0.0, (), ())
+    return Track(
+        begin_s=float(looks.series.at_s[0]) - begin_s,
+        elapsed_s=whole.elapsed_s,
+        course_w=whole.course_w(),
+        spans=tuple((begin - begin_s, end - begin_s) for begin, end in spans),
     )
 
 

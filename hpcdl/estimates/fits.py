@@ -87,6 +87,20 @@ class ScalingFit:
             value, min(float(low), value - margin), max(float(high), value + margin), count, count
         )
 
+    @property
+    def half_efficient_n(self) -> float:
+        """N at which half of the efficiency is left: 1 + serial (N - 1) + crosstalk N (N - 1) = 2; may be infinite."""
+        serial, crosstalk = self.serial, self.crosstalk
+        if crosstalk == 0:
+            return 1 + 1 / serial if serial > 0 else math.inf
+        slope = serial - crosstalk
+        return (math.sqrt(slope**2 + 4 * crosstalk * (1 + serial)) - slope) / (2 * crosstalk)
+
+    @property
+    def peak_n(self) -> float:
+        """N beyond which more ranks train slower: sqrt((1 - serial) / crosstalk) (Gunther 1993); may be infinite."""
+        return math.sqrt(max(0.0, 1 - self.serial) / self.crosstalk) if self.crosstalk > 0 else math.inf
+
 
 def _evaluate(parameters: NDArray[np.float64], n: float) -> NDArray[np.float64]:
     rate, serial, crosstalk = parameters.T

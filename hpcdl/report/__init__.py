@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from hpcdl.report.content import Report
 
 
-def build(results: Sequence[RunResult], *, force: bool = False) -> Report:
+def build(results: Sequence[RunResult], *, force: bool = False, pictured: bool = False) -> Report:
     """The report of one run or of several: see `building.build_report`."""
     from hpcdl.report.building import build_report
 
-    return build_report(results, force=force)
+    return build_report(results, force=force, pictured=pictured)

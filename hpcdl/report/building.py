@@ -24,8 +24,13 @@ from hpcdl.report.energies import (
 )
 from hpcdl.report.engines import make_engine_table
 from hpcdl.report.force import reveal
+from hpcdl.report.gallery.network import draw_network
+from hpcdl.report.gallery.power import draw_power
+from hpcdl.report.gallery.scaling import draw_scaling
+from hpcdl.report.gallery.steps import draw_attributions, draw_phases, draw_steps
 from hpcdl.report.notes import list_notes
 from hpcdl.report.probes import make_link_table, make_probe_table
+from hpcdl.report.provenance import gather_sources
 from hpcdl.report.repeats import make_repeat_table
 from hpcdl.report.scalings import make_scaling_table
 from hpcdl.report.sections import make_check_table, make_host_table, make_launch_table
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.sides import Sides
     from hpcdl.analysis.stragglers import Straggler
     from hpcdl.report.content import Badge, Table
+    from hpcdl.report.pictures import Picture
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,13 @@ class _Analyses:
     fronts: Mapping[Question, tuple[CapPoint, ...]]
 
 
-def build_report(results: Sequence[RunResult], *, force: bool = False) -> Report:
+def build_report(results: Sequence[RunResult], *, force: bool = False, pictured: bool = False) -> Report:
     """The report of one run, or of several side by side; runs that have not ended are shown as far as they are.
 
     Args:
         results: At least one.
         force: Show the scaling efficiency of rehearsals too, marked, and what is withheld, struck through.
+        pictured: With pictures, and with the texts behind the numbers: for formats that can show them.
     """
     found = _analyse(results, force=force)
     report = Report(
@@ -78,6 +85,8 @@ def build_report(results: Sequence[RunResult], *, force: bool = False) -> Report
             *note_energy(results),
         ),
         more=tuple(_point_further(results)),
+        pictures=tuple(_draw(results, found)) if pictured else (),
+        sources=tuple(gather_sources(results)) if pictured else (),
     )
     return reveal(report) if force else report
 
@@ -134,6 +143,16 @@ def _lay_out(results: Sequence[RunResult], found: _Analyses) -> Iterator[Table]:
     if hosts:
         yield hosts
     yield make_check_table(results)
+
+
+def _draw(results: Sequence[RunResult], found: _Analyses) -> Iterator[Picture]:
+    """The pictures, in the order of the sections."""
+    yield from draw_scaling(found.study.tables, found.outlooks)
+    yield from draw_phases(results)
+    yield from draw_attributions(found.attributions, results)
+    yield from draw_power(results)
+    yield from draw_steps(results)
+    yield from draw_network(found.probes)
 
 
 def _make_probe_sections(probes: Sequence[Communication]) -> Iterator[Table]:

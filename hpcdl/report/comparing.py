@@ -8,6 +8,7 @@ from hpcdl.analysis.readings import withhold
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Fact, Note, Quantity, Report, Table
 from hpcdl.report.force import reveal
+from hpcdl.report.laws import caption_law
 from hpcdl.report.sections import make_half_width, make_rate
 from hpcdl.report.wording import join, name_engine, name_question, name_runs, name_size
 
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     from hpcdl.analysis.prediction import Forecast, Prediction, Refusal
     from hpcdl.estimates.intervals import Interval
     from hpcdl.report.content import Cell
-
-LAWS = {
-    "amdahl": "Amdahl's form, X(N) = X(1) N / (1 + s (N - 1))",
-    "usl": "the Universal Scalability Law, X(N) = X(1) N / (1 + s (N - 1) + k N (N - 1))",
-}
 
 
 def describe_comparison(comparison: Comparison) -> Report:
@@ -167,17 +163,7 @@ def _make_prediction_table(prediction: Prediction) -> Table:
         Fact("sizes", "sizes fitted", prediction.sizes),
     )
     title = name_question(prediction.scaling.question)
-    return Table("predictions", title, columns, rows, facts, (_caption_law(prediction),), many=True)
-
-
-def _caption_law(prediction: Prediction) -> str:
-    """The law in words; its numbers only where they are published."""
-    fit = prediction.fit
-    law = f"{LAWS[fit.law]}, fitted to {prediction.sizes} sizes"
-    if prediction.withheld:
-        return law
-    k = f", k = {fit.crosstalk:.2g}" if fit.law == "usl" else ""
-    return f"{law}: s = {fit.serial:.3g}{k}; wrong by at most {100 * fit.misfit:.1f} % where it was measured"
+    return Table("predictions", title, columns, rows, facts, (caption_law(prediction),), many=True)
 
 
 def _make_forecast_row(one: Forecast) -> tuple[Cell, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.records import Missing
 from hpcdl.report.content import Cell, Column, Fact, Quantity, Span, Table
+from hpcdl.report.laws import caption_knee, caption_law, fit_law, tell_law
 from hpcdl.report.sections import make_half_width, make_rate
 from hpcdl.report.wording import caption_scaling, name_question, name_size
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hpcdl.analysis.expectation import Outlook
+    from hpcdl.analysis.prediction import Prediction
     from hpcdl.analysis.scaling import Point, Scaling
 
 
@@ -62,8 +64,15 @@ def make_scaling_table(
     rows = tuple(
         _make_point_row(point, outlooks.get((point.ranks, point.nodes)), mark) for point in scaling.points
     )
-    captions = (*caption_scaling(scaling), *_caption_outlooks(outlooks))
-    return Table("scaling", title, columns, rows, facts, captions, many=True)
+    law = fit_law(scaling)
+    captions = (*caption_scaling(scaling), *_caption_outlooks(outlooks), *_caption_law(law))
+    return Table("scaling", title, columns, rows, (*facts, *tell_law(law)), captions, many=True)
+
+
+def _caption_law(law: Prediction | None) -> Iterator[str]:
+    if law is not None and not law.withheld:
+        yield caption_law(law)
+        yield from caption_knee(law)
 
 
 def _caption_outlooks(outlooks: Mapping[tuple[int, int], Outlook]) -> Iterator[str]:

@@ -1,0 +1,104 @@
+"""Power over time with the window shaded, and throughput against power."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcdl.analysis.energy import EnergyResult
+from hpcdl.analysis.meters import name_meter
+from hpcdl.records import Missing
+from hpcdl.report.gallery.labels import choose_largest, describe, mark, number
+from hpcdl.report.pictures import Axis, Dot, Lines, Picture, Scatter, Series, Stretch
+from hpcdl.report.wording import name_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hpcdl.analysis.boundaries import Boundary
+    from hpcdl.analysis.job import RunResult
+    from hpcdl.analysis.launch import LaunchResult
+    from hpcdl.analysis.meters import Metered
+    from hpcdl.report.pictures import Role
+
+# More courses in one picture cannot be told apart: those that draw most are shown.
+MOST_COURSES = 8
+
+
+def draw_power(results: Sequence[RunResult]) -> Iterator[Picture]:
+    """Power over time of the largest launch of each network, and throughput against power of all launches."""
+    launches = [one for one in choose_largest(results) if isinstance(one.energy, EnergyResult)]
+    for place, launch in enumerate(launches):
+        yield from _draw_courses(launch, number("power", place, len(launches)))
+    yield from _draw_against(results, "device")
+    yield from _draw_against(results, "node")
+
+
+def _draw_courses(launch: LaunchResult, key: str) -> Iterator[Picture]:
+    assert isinstance(launch.energy, EnergyResult)  # noqa: S101 (chosen by draw_power)
+    meters = sorted(
+        (meter for meter in launch.energy.meters if meter.track.course_w),
+        key=lambda meter: -max(meter.track.course_w),
+    )
+    if not meters:
+        return
+    shown = meters[:MOST_COURSES]
+    left_out = len(meters) - len(shown)
+    yield Picture(
+        key=key,
+        title="Power over time",
+        subtitle=describe(launch),
+        alt=f"Power of {len(shown)} meters over time; the measured window is shaded.",
+        form=Lines(
+            Axis("time after the window's begin", "s", zero=False),
+            Axis("power", "W"),
+            tuple(map(_follow, shown)),
+            tuple(Stretch(begin, end, "window") for begin, end in shown[0].track.spans),
+        ),
+        caption="shaded: the window over which energy and throughput are measured"
+        + (f"; {left_out} meters that draw less are not shown" if left_out else ""),
+    )
+
+
+def _follow(meter: Metered) -> Series:
+    """Each part's mean stands at its middle."""
+    track = meter.track
+    part_s = track.elapsed_s / len(track.course_w)
+    dots = tuple(
+        Dot(track.begin_s + (place + 0.5) * part_s, watts) for place, watts in enumerate(track.course_w)
+    )
+    role: Role = "estimated" if meter.source.estimated else "measured"
+    return Series(f"{meter.source.name} on {meter.host} ({name_meter(meter)})", role, dots)
+
+
+def _draw_against(results: Sequence[RunResult], boundary: Boundary) -> Iterator[Picture]:
+    """One dot for each launch whose throughput and power are both known at this boundary."""
+    dots: dict[Role, list[Dot]] = {}
+    for result in results:
+        for launch in result.trainings:
+            role, dot = _place(launch, boundary)
+            if dot is not None and launch.plan.variant == "full":
+                dots.setdefault(role, []).append(dot)
+    if sum(map(len, dots.values())) < 2:
+        return
+    rehearsal = next((result.rehearsal for result in results if result.rehearsal), None)
+    yield Picture(
+        key=f"throughput-power-{boundary}",
+        title="Throughput against power",
+        subtitle=mark(f"one dot for each launch · boundary: {boundary}", rehearsal),
+        alt=f"Images/s against W of {sum(map(len, dots.values()))} launches at the boundary {boundary}.",
+        form=Scatter(
+            Axis("power", "W"),
+            Axis("images/s", "images/s"),
+            tuple(Series(role, role, tuple(found)) for role, found in dots.items()),
+        ),
+    )
+
+
+def _place(launch: LaunchResult, boundary: Boundary) -> tuple[Role, Dot | None]:
+    figure = launch.energy.at(boundary) if isinstance(launch.energy, EnergyResult) else None
+    rate = launch.images_per_s
+    if figure is None or isinstance(rate, Missing) or isinstance(figure.average_w, Missing):
+        return "measured", None
+    low, high = (launch.interval.low, launch.interval.high) if launch.interval else (None, None)
+    label = name_size(launch.plan.nodes, launch.world_size)
+    return "estimated" if figure.estimated else "measured", Dot(figure.average_w, rate, low, high, label)
