@@ -60,7 +60,7 @@ def _place(ranks: Reading, told: str) -> str:
 
 
 def find_knee(prediction: Prediction) -> tuple[Reading, Reading]:
-    """Ranks at which half of the efficiency is left, and beyond which throughput falls; no further than it is trusted."""
+    """Ranks at which half of the efficiency is left, and beyond which throughput falls; where the law is trusted."""
     fit, base = prediction.fit, prediction.scaling.base.ranks
     return _trust(prediction, fit.half_efficient_n, base), _trust(prediction, fit.peak_n, base)
 

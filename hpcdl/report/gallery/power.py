@@ -9,7 +9,7 @@ from hpcdl.analysis.meters import name_meter
 from hpcdl.records import Missing
 from hpcdl.report.gallery.labels import choose_largest, describe, mark, number
 from hpcdl.report.pictures import Axis, Dot, Lines, Picture, Scatter, Series, Stretch
-from hpcdl.report.wording import name_size
+from hpcdl.report.wording import count, name_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ def _draw_courses(launch: LaunchResult, key: str) -> Iterator[Picture]:
         key=key,
         title="Power over time",
         subtitle=describe(launch),
-        alt=f"Power of {len(shown)} meters over time; the measured window is shaded.",
+        alt=f"Power of {count(len(shown), 'meter')} over time; the measured window is shaded.",
         form=Lines(
             Axis("time after the window's begin", "s", zero=False),
             Axis("power", "W"),
