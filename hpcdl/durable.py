@@ -31,14 +31,14 @@ def claim(path: Path) -> None:
         ) from None
 
 
-def publish(path: Path, text: str) -> None:
+def publish(path: Path, content: str | bytes) -> None:
     """Write a whole file or nothing: temporary in the same folder, flush to disk, size check, rename.
 
     Raises:
         Failure: The disk is full or the folder cannot be written; what stood there before still stands.
     """
     # Half of a surrogate pair (from a file name that is no UTF-8) is shown as what it is.
-    data = text.encode(errors="backslashreplace")
+    data = content if isinstance(content, bytes) else content.encode(errors="backslashreplace")
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:

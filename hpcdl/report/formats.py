@@ -1,19 +1,115 @@
-"""The formats that a report can be had in. A new one is a module with `Report -> str`, and one line here."""
+"""The formats that a report can be had in. A new one is a module with `Report -> text or bytes`, and a line here.
+
+What draws or sets pages is loaded only when it is asked for: the formats in text are instant.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcdl.report import as_json, as_markdown, as_terminal
+from hpcdl.errors import Mistake, UnknownName
+from hpcdl.report import as_csv, as_json, as_markdown, as_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from hpcdl.report.content import Report
 
+Content = str | bytes
+
+
+def _render_html(report: Report) -> str:
+    from hpcdl.report import as_html
+
+    return as_html.render(report)
+
+
+def _render_pdf(report: Report) -> bytes:
+    from hpcdl.report import as_pdf
+
+    return as_pdf.render(report)
+
+
+def _draw_png(report: Report) -> dict[str, Content]:
+    from hpcdl.report import drawing
+
+    return {f"{picture.key}.png": drawing.draw(picture, "png") for picture in report.pictures}
+
+
+def _draw_svg(report: Report) -> dict[str, Content]:
+    from hpcdl.report import drawing
+
+    return {f"{picture.key}.svg": drawing.draw(picture, "svg") for picture in report.pictures}
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to have a report.
+
+    `render` makes one document of it, whose name ends in `suffix`; None where there is no such thing. `split` makes
+    several files, by name, where they belong in a folder. `pictured`: it shows pictures and folds away texts.
+    """
+
+    suffix: str
+    render: Callable[[Report], Content] | None = None
+    split: Callable[[Report], Mapping[str, Content]] | None = None
+    pictured: bool = False
+
+
 # The terminal's form as plain text; onto a console, in colour, it is printed by as_terminal.render.
-FORMATS: dict[str, Callable[[Report], str]] = {
-    "terminal": as_terminal.write,
-    "markdown": as_markdown.render,
-    "json": as_json.render,
+FORMATS: dict[str, Format] = {
+    "terminal": Format(".txt", as_terminal.write),
+    "markdown": Format(".md", as_markdown.render),
+    "json": Format(".json", as_json.render),
+    "csv": Format(".csv", as_csv.render, as_csv.write_all),
+    "html": Format(".html", _render_html, pictured=True),
+    "pdf": Format(".pdf", _render_pdf, pictured=True),
+    "png": Format(".png", split=_draw_png, pictured=True),
+    "svg": Format(".svg", split=_draw_svg, pictured=True),
 }
+ALIASES = {"md": "markdown", "txt": "terminal", "text": "terminal"}
+
+
+def find_format(name: str) -> Format:
+    """A format by its name, or by how people shorten it.
+
+    Raises:
+        UnknownName: There is no such format.
+    """
+    return FORMATS[settle_name(name)]
+
+
+def settle_name(name: str) -> str:
+    """The name of a format, its short forms resolved.
+
+    Raises:
+        UnknownName: There is no such format.
+    """
+    full = ALIASES.get(name, name)
+    if full not in FORMATS:
+        raise UnknownName("report format", name, FORMATS)
+    return full
+
+
+def render(report: Report, name: str) -> Content:
+    """The report as one document of a format.
+
+    Raises:
+        UnknownName: There is no such format.
+        Mistake: It is not one document but several.
+    """
+    found = find_format(name)
+    if found.render is None:
+        raise Mistake(
+            f"{name} is one file for each picture, and no document.", do="Name a folder for them: --out DIR."
+        )
+    return found.render(report)
+
+
+def lay_out(report: Report, name: str) -> Mapping[str, Content]:
+    """All files of a format by their names in a folder."""
+    found = find_format(name)
+    if found.split is not None:
+        return found.split(report)
+    return {f"report{found.suffix}": render(report, name)}
