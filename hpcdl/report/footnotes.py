@@ -26,37 +26,48 @@ class Footnotes:
 
         That a row is partial stands once, at its first number; a rehearsal's mark stands at every number.
         """
+        return [f"{text} ({letter})" if letter else text for text, letter in self.mark_row(cells)]
+
+    def mark_row(self, cells: Iterable[Cell]) -> list[tuple[str, str]]:
+        """The same, with the letter apart: empty where there is nothing to say."""
         said: set[str] = set()
-        texts = []
+        marked = []
         for cell in cells:
             reason, mark, strike = find_missing(cell), find_mark(cell), find_strike(cell)
             if reason is not None:
-                texts.append(f"— {self._letter(f'not published: {reason}')}")
+                marked.append(("—", self._letter(f"not published: {reason}")))
             elif strike:
                 letter = self._letter(f"withheld, and shown because it was asked for: {strike}")
-                texts.append(f"{format_cell(cell)} {letter}")
+                marked.append((format_cell(cell), letter))
             elif mark and not (mark == "partial" and mark in said):
-                texts.append(f"{format_cell(cell)} {self._letter(f'{mark}: {_EXPLAINED.get(mark, mark)}')}")
+                marked.append((format_cell(cell), self._letter(f"{mark}: {_EXPLAINED.get(mark, mark)}")))
             else:
-                texts.append(format_cell(cell))
+                marked.append((format_cell(cell), ""))
             said.add(mark)
-        return texts
+        return marked
 
     def _letter(self, reason: str) -> str:
         if reason not in self._reasons:
             self._reasons.append(reason)
-        return f"({_name(self._reasons.index(reason))})"
+        return _name(self._reasons.index(reason))
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """Letters and their reasons, in order."""
+        return [(_name(index), reason) for index, reason in enumerate(self._reasons)]
 
     @property
     def lines(self) -> list[str]:
         """'(a) not published: reason', in the order of their marks."""
-        return [f"({_name(index)}) {reason}" for index, reason in enumerate(self._reasons)]
+        return [f"({letter}) {reason}" for letter, reason in self.reasons]
 
 
 _EXPLAINED = {
     "partial": "this row is of the steps that were recorded, not of the whole launch",
     "rehearsal": "several hosts are one machine here",
     "estimated": "from a specification and how busy the device was; nothing measured it",
+    "published": "as others published it, under their conditions; not measured here",
+    "predicted": "worked out by a model; not measured",
 }
 
 

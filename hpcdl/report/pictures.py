@@ -18,17 +18,24 @@ Role = Literal["measured", "ideal", "predicted", "published", "withheld", "estim
 
 @dataclass(frozen=True)
 class Axis:
-    """A direction with its unit. `zero`: the axis begins at zero, so that lengths can be compared."""
+    """A direction with its unit. `zero`: the axis begins at zero, so that lengths can be compared.
+
+    `currency` is the ISO 4217 code where the unit is money.
+    """
 
     title: str
     unit: Unit = "number"
     log: bool = False
     zero: bool = True
+    currency: str = ""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One value at a place; `low` and `high` are the ends of its 95 % interval. `label` is shown beside it."""
+    """One value at a place; `low` and `high` are the ends of its 95 % interval. `label` is shown beside it.
+
+    A `y` that is not a number is a gap in its course.
+    """
 
     x: float
     y: float
@@ -76,7 +83,10 @@ class Scatter:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Values of `rows` x `columns`, each row and column named; None where there is none."""
+    """Values of `rows` x `columns`, each row and column named; None where there is none.
+
+    `worst` is the end that must not vanish where rows or columns are drawn together: a slow rank, a slow link.
+    """
 
     x: Axis
     y: Axis
@@ -84,6 +94,7 @@ class HeatMap:
     columns: tuple[str, ...]
     rows: tuple[str, ...]
     values: tuple[tuple[float | None, ...], ...]
+    worst: Literal["highest", "lowest"] = "highest"
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,8 @@ Form = Lines | Scatter | HeatMap | Stack | Bars | Waterfall | Tornado
 class Picture:
     """One picture. `key` names its file; `alt` tells in words what there is to see; `caption` what to know first.
 
-    `subtitle` stands inside the picture: the machine, the boundary, and marks such as REHEARSAL.
+    `subtitle` stands inside the picture: the machine, the boundary, and marks such as REHEARSAL. `beside` is the key
+    of the table that it belongs to; without one it stands before all tables.
     """
 
     key: str
@@ -146,3 +158,4 @@ class Picture:
     alt: str
     form: Form
     caption: str = ""
+    beside: str = ""

@@ -1,0 +1,101 @@
+"""What pictures made of lying bars share: their rows, labels and numbers. Labels are words, and words lie."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from hpcdl.report.drawing.axes import title_axis
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hpcdl.report.pictures import Axis
+
+ROW = 36
+BAR = 18
+LABEL_WIDTH = 20
+LINE, MOST_LINES = 13, 5
+# Pixels of an average letter of a number at a bar.
+LETTER = 6.3
+Rows = list[dict[str, Any]]
+
+
+def leave_room(
+    rows: Rows, fields: Sequence[str], texts: Sequence[str], *, zero: bool = True
+) -> dict[str, Any]:
+    """A linear scale that ends far enough beyond its bars for what is written at their ends, at any width."""
+    places = [row[field] for row in rows for field in fields if row[field] is not None] + [0.0] * zero
+    low, high = min(places, default=0.0), max(places, default=0.0)
+    pixels = 12 + LETTER * max((len(row[text]) for row in rows for text in texts), default=0)
+    length = (high - low) or abs(high) or 1.0
+    right = f"{length!r} * {pixels} / max(width - {pixels}, 60)"
+    if zero:
+        # Numbers of bars below zero stand to the right of them too.
+        return {"domainMin": low, "domainMax": {"expr": f"{high!r} + {right}"}, "nice": False}
+    both = f"{length!r} * {pixels} / max(width - {2 * pixels}, 60)"
+    return {
+        "domainMin": {"expr": f"{low!r} - {both}"},
+        "domainMax": {"expr": f"{high!r} + {both}"},
+        "nice": False,
+        "zero": False,
+    }
+
+
+def take(field: str, kind: str = "nominal") -> dict[str, Any]:
+    """A channel that takes what stands in the data as it is."""
+    return {"field": field, "type": kind, "scale": None, "legend": None}
+
+
+def write_numbers(colours: Mapping[str, str], field: str) -> dict[str, Any]:
+    """The number of each bar at its end."""
+    mark = {"type": "text", "align": "left", "dx": 7, "color": colours["ink"]}
+    return {
+        "mark": mark,
+        "encoding": {"x": {"field": field, "type": "quantitative"}, "text": {"field": "text"}},
+    }
+
+
+def write_tip(value: Axis, *more: tuple[str, str]) -> Rows:
+    fields = (("name", "of"), ("text", title_axis(value)), *more)
+    return [{"field": field, "title": title} for field, title in fields]
+
+
+def write_key(place: int, label: str) -> str:
+    """What tells a bar from others of the same label, and its label in lines that leave room for the bar."""
+    return "\n".join([str(place), *textwrap.wrap(label, LABEL_WIDTH, max_lines=MOST_LINES, placeholder=" …")])
+
+
+def assemble(labels: Sequence[str], rows: Rows, layers: Rows, tip: Rows) -> dict[str, Any]:
+    keys = [write_key(place, label) for place, label in enumerate(labels)]
+    return {
+        "height": max(ROW * len(keys), ROW),
+        "data": {"values": rows},
+        "encoding": {
+            "y": {
+                "field": "key",
+                "type": "nominal",
+                "title": None,
+                "sort": None,
+                "scale": {"domain": keys},
+                "axis": {
+                    "labelExpr": "slice(split(datum.label, '\\n'), 1)",
+                    "labelLimit": 0,
+                    "labelLineHeight": LINE,
+                    "labelOffset": {
+                        "condition": [
+                            {
+                                "test": f"length(split(datum.label, '\\n')) == {lines + 1}",
+                                "value": -LINE * (lines - 1) / 2,
+                            }
+                            for lines in range(2, MOST_LINES + 1)
+                        ],
+                        "value": 0,
+                    },
+                    "grid": False,
+                },
+            },
+            "tooltip": tip,
+        },
+        "layer": layers,
+    }
