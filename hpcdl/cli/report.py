@@ -78,7 +78,8 @@ def show(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Show what is withheld, marked as such.")] = False,
     store: Annotated[
-        list[str] | None, typer.Option("--store", help="Where runs are kept; may be given again.", metavar="DIR")
+        list[str] | None,
+        typer.Option("--store", help="Where runs are kept; may be given again.", metavar="DIR"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,9 +91,7 @@ def show(
     chosen = kinds.read_kinds(kind)
     _refuse_contradictions(forms, out, output, table)
     results = _choose(runs, where, store)
-    content = _build(
-        results, pictured=any(FORMATS[name].pictured for name in forms), force=force
-    )
+    content = _build(results, pictured=any(FORMATS[name].pictured for name in forms), force=force)
     content = kinds.select(content, chosen)
     if out is not None:
         _fill(Path(out), content, forms)

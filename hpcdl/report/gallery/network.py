@@ -48,6 +48,7 @@ def _draw_bandwidth(probe: Communication, key: str) -> Picture:
     return Picture(
         key=key,
         title="Allreduce: bus bandwidth",
+        beside="probes",
         subtitle=describe(probe.launch),
         alt=f"Bus bandwidth over message size; at most {best.y / 1e9:.3g} GB/s, at {best.x:,.0f} bytes.",
         form=Lines(
@@ -68,6 +69,7 @@ def _draw_links(probe: Communication, links: Links, key: str) -> Picture:
     return Picture(
         key=key,
         title="Bandwidth of every pair",
+        beside="links",
         subtitle=f"{describe(probe.launch)} · by {links.over}",
         alt=f"{len(links.places)} places; "
         + (f"slow: {slow}." if slow else "no pair is far below the others."),
@@ -75,6 +77,7 @@ def _draw_links(probe: Communication, links: Links, key: str) -> Picture:
             Axis("to"),
             Axis("from"),
             Axis("bandwidth", "bytes/s"),
+            worst="lowest",
             columns=links.places,
             rows=links.places,
             values=tuple(

@@ -46,6 +46,7 @@ def _draw_courses(launch: LaunchResult, key: str) -> Iterator[Picture]:
     yield Picture(
         key=key,
         title="Power over time",
+        beside="energy",
         subtitle=describe(launch),
         alt=f"Power of {count(len(shown), 'meter')} over time; the measured window is shaded.",
         form=Lines(
@@ -84,6 +85,7 @@ def _draw_against(results: Sequence[RunResult], boundary: Boundary) -> Iterator[
     yield Picture(
         key=f"throughput-power-{boundary}",
         title="Throughput against power",
+        beside="energy",
         subtitle=mark(f"one dot for each launch · boundary: {boundary}", rehearsal),
         alt=f"Images/s against W of {sum(map(len, dots.values()))} launches at the boundary {boundary}.",
         form=Scatter(

@@ -56,7 +56,8 @@ def draw_phases(results: Sequence[RunResult]) -> Iterator[Picture]:
                         tuple(zip(PHASES, known, strict=True)),
                     )
                 )
-    if bars:
+    # Of a single launch the table has the same bar.
+    if len(bars) > 1:
         yield Picture(
             key="phases",
             title="Phases of the step",
@@ -66,6 +67,7 @@ def draw_phases(results: Sequence[RunResult]) -> Iterator[Picture]:
                 for label, parts in bars[:8]
             ),
             form=Stack(Axis("share of the step", "fraction"), tuple(bars)),
+            beside="launches",
         )
 
 
@@ -94,6 +96,7 @@ def draw_attributions(attributions: Sequence[Attribution], results: Sequence[Run
             subtitle=mark("mean step, by launches that leave one thing out each", _find_rehearsal(results)),
             alt=" ".join(one.verdict for one in attributions),
             form=Stack(Axis("mean step", "s"), tuple(bars)),
+            beside="attribution",
             caption="a part below zero (input and exchange hinder each other) has no length here: see the table",
         )
 
@@ -111,6 +114,7 @@ def _draw_periods(launch: LaunchResult, pace: Pace, key: str) -> Picture:
     return Picture(
         key=key,
         title="Step times",
+        beside="launches",
         subtitle=describe(launch),
         alt=f"{len(dots)} steps, median {1000 * median_s:.1f} ms; {told}.",
         form=Lines(
@@ -129,6 +133,7 @@ def _draw_ranks(launch: LaunchResult, steps: StepTable, key: str) -> Picture:
     return Picture(
         key=key,
         title="Own work of each rank",
+        beside="launches",
         subtitle=describe(launch),
         alt=f"{len(ranks)} ranks over the steps; on average rank {ranks[slowest]} worked longest by itself.",
         form=HeatMap(
@@ -167,6 +172,7 @@ def _draw_loss(launch: LaunchResult, key: str) -> Picture:
     return Picture(
         key=key,
         title="Loss",
+        beside="launches",
         subtitle=describe(launch),
         alt=f"The loss goes from {dots[0].y:.4g} to {dots[-1].y:.4g} in {len(dots)} steps.",
         form=Lines(Axis("step", zero=False), Axis("loss", "loss"), (Series("loss", "measured", dots),)),
