@@ -92,7 +92,7 @@ def _why_not_whole(launch: LaunchResult, run: RunResult) -> str | None:
         return "some boot ids could not be read, so nobody knows how many machines there are to be priced"
     if launch.machines and len(machines) < nodes:
         seen = "1 machine" if len(machines) == 1 else f"{len(machines)} machines"
-        return f"{nodes} nodes were {seen}: what {nodes} nodes cost has not worked here"
+        return f"{nodes} nodes were {seen}: the price of {nodes} would not be that of what has worked"
     node, slurm = run.job.site.node, run.job.site.slurm
     taken = launch.plan.tasks_per_node * launch.plan.cpus_per_task
     left = (node.cores or 0) * (node.threads_per_core or 1) - taken

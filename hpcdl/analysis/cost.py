@@ -74,11 +74,17 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class Costs:
-    """One configuration with its cost. `figures` are those of its energy: one for each launch that has one."""
+    """One configuration with its cost.
+
+    `power_w` is its mean power, `joules` J/image, `images_per_j` the inverse, all with the PUE where the boundary is
+    the facility. `figures` are those of its energy: one for each launch that has one.
+    """
 
     configuration: Configuration
     use: Use
     power_w: Reading
+    joules: Amount
+    images_per_j: Amount
     figures: tuple[Figure, ...]
     parts: Parts
 
@@ -94,6 +100,14 @@ class Costs:
     @property
     def idle_known(self) -> bool:
         return not is_absent(self.parts.idle.value)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the total does not hold, in words."""
+        uncovered = dict.fromkeys(figure.uncovered for figure in self.figures if figure.uncovered)
+        idle = () if self.idle_known else ("idle power",)
+        cooling = () if self.use.facility else ("what the building adds (PUE)",)
+        return (*idle, *cooling, *uncovered) if self.figures else ()
 
 
 @dataclass(frozen=True)
@@ -154,11 +168,14 @@ def price(configuration: Configuration, boundary: Boundary | Missing) -> Costs:
         facility=facility,
     )
     power_w = _average([figure.average_w for figure in whole]) if whole else absent
-    pue = configuration.tariff.read("pue") if facility else 1.0
+    pue: Reading = configuration.tariff.read("pue") if facility else 1.0
+    joules = multiply(use.joules, pue)
     return Costs(
         configuration=configuration,
         use=use,
         power_w=derive(lambda watts, factor: watts * factor, power_w, pue),
+        joules=joules,
+        images_per_j=invert(joules, 1.0),
         figures=tuple(whole),
         parts=split(use, configuration.tariff, withheld=configuration.withheld),
     )

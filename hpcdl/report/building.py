@@ -15,7 +15,9 @@ from hpcdl.analysis.sides import compare_engines
 from hpcdl.analysis.stragglers import find_launch_stragglers
 from hpcdl.records import Missing
 from hpcdl.report.attributions import make_attribution_table, make_straggler_table
+from hpcdl.report.chapter import Chapter
 from hpcdl.report.content import Report
+from hpcdl.report.costs import is_priced, make_cost_chapter
 from hpcdl.report.energies import (
     make_energy_scaling_table,
     make_energy_tables,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.scaling import ScalingStudy
     from hpcdl.analysis.sides import Sides
     from hpcdl.analysis.stragglers import Straggler
+    from hpcdl.prices import Pricing
     from hpcdl.report.content import Badge, Table
 
 
@@ -60,23 +63,38 @@ class _Analyses:
     fronts: Mapping[Question, tuple[CapPoint, ...]]
 
 
-def build_report(results: Sequence[RunResult], *, force: bool = False) -> Report:
+def build_report(
+    results: Sequence[RunResult],
+    *,
+    force: bool = False,
+    pricing: Pricing | None = None,
+    boundary: str | None = None,
+) -> Report:
     """The report of one run, or of several side by side; runs that have not ended are shown as far as they are.
 
     Args:
         results: At least one.
         force: Show the scaling efficiency of rehearsals too, marked, and what is withheld, struck through.
+        pricing: Today's prices; without any, those that each run has recorded.
+        boundary: Of the energy in costs and ratios; None: the widest that all have alike.
+
+    Raises:
+        UnknownName: There is no such boundary.
+        Mistake: It was asked for, and not all have it.
     """
     found = _analyse(results, force=force)
+    cost = _make_cost(results, pricing, boundary)
     report = Report(
         kind="runs",
         title=name_runs(results),
         badges=choose_badges(results, found.study),
-        sections=tuple(_lay_out(results, found)),
+        sections=tuple(_lay_out(results, found, cost)),
         notes=(
             *list_notes(results, found.study, found.probes, found.stragglers, force=force),
             *note_energy(results),
+            *cost.notes,
         ),
+        pictures=cost.pictures,
         more=tuple(_point_further(results)),
     )
     return reveal(report) if force else report
@@ -110,7 +128,14 @@ def _find_probes(result: RunResult) -> tuple[Communication, ...]:
     return tuple(probe for probe in probed if not isinstance(probe, Missing))
 
 
-def _lay_out(results: Sequence[RunResult], found: _Analyses) -> Iterator[Table]:
+def _make_cost(results: Sequence[RunResult], pricing: Pricing | None, boundary: str | None) -> Chapter:
+    """Where somebody has given a price, or asks for a boundary; nobody is told of costs who did not ask."""
+    if boundary is None and not is_priced(results, pricing):
+        return Chapter()
+    return make_cost_chapter(results, pricing, boundary=boundary)
+
+
+def _lay_out(results: Sequence[RunResult], found: _Analyses, cost: Chapter) -> Iterator[Table]:
     """The sections, what a person looks for first at the top."""
     trainings = [launch for result in results for launch in result.trainings]
     if trainings:
@@ -125,6 +150,7 @@ def _lay_out(results: Sequence[RunResult], found: _Analyses) -> Iterator[Table]:
     several = len({energy.question for energy in found.energies}) > 1
     yield from (make_energy_scaling_table(energy, titled=several) for energy in found.energies)
     yield from (make_front_table(question, points) for question, points in found.fronts.items())
+    yield from cost.tables
     yield from map(make_engine_table, found.engines)
     yield from map(make_attribution_table, found.attributions)
     if found.stragglers:
