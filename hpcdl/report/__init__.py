@@ -11,11 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcdl.analysis.job import RunResult
+    from hpcdl.prices import Pricing
     from hpcdl.report.content import Report
 
 
-def build(results: Sequence[RunResult], *, force: bool = False) -> Report:
+def build(
+    results: Sequence[RunResult],
+    *,
+    force: bool = False,
+    pricing: Pricing | None = None,
+    boundary: str | None = None,
+    accuracy: float | None = None,
+) -> Report:
     """The report of one run or of several: see `building.build_report`."""
     from hpcdl.report.building import build_report
 
-    return build_report(results, force=force)
+    return build_report(results, force=force, pricing=pricing, boundary=boundary, accuracy=accuracy)

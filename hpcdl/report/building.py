@@ -18,6 +18,7 @@ from hpcdl.report.attributions import make_attribution_table, make_straggler_tab
 from hpcdl.report.chapter import Chapter
 from hpcdl.report.content import Report
 from hpcdl.report.costs import is_priced, make_cost_chapter
+from hpcdl.report.cpu_gpu import make_cpu_gpu_chapter
 from hpcdl.report.energies import (
     make_energy_scaling_table,
     make_energy_tables,
@@ -69,6 +70,7 @@ def build_report(
     force: bool = False,
     pricing: Pricing | None = None,
     boundary: str | None = None,
+    accuracy: float | None = None,
 ) -> Report:
     """The report of one run, or of several side by side; runs that have not ended are shown as far as they are.
 
@@ -77,6 +79,7 @@ def build_report(
         force: Show the scaling efficiency of rehearsals too, marked, and what is withheld, struck through.
         pricing: Today's prices; without any, those that each run has recorded.
         boundary: Of the energy in costs and ratios; None: the widest that all have alike.
+        accuracy: A fraction that CPU and GPU are to have reached, for time and energy to it.
 
     Raises:
         UnknownName: There is no such boundary.
@@ -84,17 +87,19 @@ def build_report(
     """
     found = _analyse(results, force=force)
     cost = _make_cost(results, pricing, boundary)
+    sides = make_cpu_gpu_chapter(results, pricing, boundary=boundary, accuracy=accuracy)
     report = Report(
         kind="runs",
         title=name_runs(results),
         badges=choose_badges(results, found.study),
-        sections=tuple(_lay_out(results, found, cost)),
+        sections=tuple(_lay_out(results, found, (*sides.tables, *cost.tables))),
         notes=(
             *list_notes(results, found.study, found.probes, found.stragglers, force=force),
             *note_energy(results),
+            *sides.notes,
             *cost.notes,
         ),
-        pictures=cost.pictures,
+        pictures=(*sides.pictures, *cost.pictures),
         more=tuple(_point_further(results)),
     )
     return reveal(report) if force else report
@@ -135,7 +140,7 @@ def _make_cost(results: Sequence[RunResult], pricing: Pricing | None, boundary: 
     return make_cost_chapter(results, pricing, boundary=boundary)
 
 
-def _lay_out(results: Sequence[RunResult], found: _Analyses, cost: Chapter) -> Iterator[Table]:
+def _lay_out(results: Sequence[RunResult], found: _Analyses, chapters: Sequence[Table]) -> Iterator[Table]:
     """The sections, what a person looks for first at the top."""
     trainings = [launch for result in results for launch in result.trainings]
     if trainings:
@@ -150,7 +155,7 @@ def _lay_out(results: Sequence[RunResult], found: _Analyses, cost: Chapter) -> I
     several = len({energy.question for energy in found.energies}) > 1
     yield from (make_energy_scaling_table(energy, titled=several) for energy in found.energies)
     yield from (make_front_table(question, points) for question, points in found.fronts.items())
-    yield from cost.tables
+    yield from chapters
     yield from map(make_engine_table, found.engines)
     yield from map(make_attribution_table, found.attributions)
     if found.stragglers:
