@@ -64,16 +64,24 @@ def choose_boundary(contenders: Sequence[Contender], wanted: str | None = None) 
         one for one in contenders if any(isinstance(launch.energy, EnergyResult) for launch in one.launches)
     ]
     if not metered:
-        absent = [launch.energy for one in contenders for launch in one.launches]
-        return next(
-            (one for one in absent if isinstance(one, Missing)), Missing(missing="nothing was metered")
-        )
+        return _refuse_unmetered(contenders, wanted)
     obstacles = {boundary: _find_obstacle(boundary, metered) for boundary in WIDEST_FIRST}
     if wanted is not None:
         return _insist(wanted, obstacles)
     free = (boundary for boundary, obstacle in obstacles.items() if obstacle is None)
     told = "; ".join(f"{boundary}: {obstacle}" for boundary, obstacle in obstacles.items())
     return next(free, Missing(missing=f"there is no boundary that all of these have alike ({told})"))
+
+
+def _refuse_unmetered(contenders: Sequence[Contender], wanted: str | None) -> Missing:
+    absent = [launch.energy for one in contenders for launch in one.launches]
+    reason = next((one for one in absent if isinstance(one, Missing)), Missing(missing="nothing was metered"))
+    if wanted is None:
+        return reason
+    raise Mistake(
+        f"there is no energy at the boundary {wanted!r}: {reason.missing}.",
+        do="Leave --boundary out, or measure with power: `hpcdl power sensors` says what a node can meter.",
+    )
 
 
 def _insist(wanted: str, obstacles: Mapping[Boundary, str | None]) -> Boundary:

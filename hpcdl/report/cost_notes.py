@@ -25,9 +25,14 @@ def note_costs(study: CostStudy) -> Iterator[Note]:
     if estimated:
         yield Note(
             "warning",
-            f"cost of {join(estimated)}: energy is ESTIMATED, and so are the money, kWh and CO2 equivalents "
+            f"{_place(estimated, study.costs)}: energy is ESTIMATED, and so are the money, kWh and CO2 equivalents "
             "that follow from it",
         )
+
+
+def _place(letters: Sequence[str], costs: Sequence[Costs]) -> str:
+    """'cost of A and C'; letters that stand for all there is say nothing."""
+    return "cost" if len(letters) == len(costs) else f"cost of {join(letters)}"
 
 
 def _note_withheld(costs: Sequence[Costs]) -> Iterator[Note]:
@@ -38,7 +43,7 @@ def _note_withheld(costs: Sequence[Costs]) -> Iterator[Note]:
     for reason, letters in reasons.items():
         yield Note(
             "rehearsal" if _is_rehearsal(costs, letters) else "warning",
-            f"cost of {join(letters)}: capital and total withheld (--force shows them): {reason}",
+            f"{_place(letters, costs)}: capital and total withheld (--force shows them): {reason}",
         )
 
 
@@ -58,7 +63,7 @@ def _note_energy(study: CostStudy) -> Iterator[Note]:
     for reason, letters in absent.items():
         yield Note(
             "warning",
-            f"cost of {join(letters)}: no energy, and so neither electricity nor a total: {reason}. hpcdl samples "
+            f"{_place(letters, study.costs)}: no energy, and so neither electricity nor a total: {reason}. hpcdl samples "
             "power beside every training unless --no-power is given; `hpcdl power sensors` says what a node can meter",
         )
     if isinstance(study.boundary, Missing) and sum(map(len, absent.values())) < len(study.costs):
@@ -74,7 +79,7 @@ def _note_prices(costs: Sequence[Costs]) -> Iterator[Note]:
     for words, letters in lacking.items():
         yield Note(
             "info",
-            f"cost of {join(letters)}: not given: {words}. Add them to [cost] in the site file; docs/cost.md says what "
+            f"{_place(letters, costs)}: not given: {words}. Add them to [cost] in the site file; docs/cost.md says what "
             "each is",
         )
     currencies = join(one.tariff.currency for one in costs if one.tariff.currency)
