@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -109,13 +109,24 @@ def _explain_unknown(model: type[BaseModel], loc: tuple[str, ...]) -> str:
 
 def fields_at(model: type[BaseModel], loc: tuple[str, ...]) -> set[str]:
     """The names of the fields of the model that is nested in `model` at `loc`."""
+    named = False
     for part in loc:
+        # What stands under a name of the person's own, in a table of such names, is the model found above it.
+        if named:
+            named = False
+            continue
         field = model.model_fields.get(part)
-        if field is None:
+        inner = None if field is None else _find_model(field.annotation)
+        if field is None or inner is None:
             return set()
-        candidates = [field.annotation, *get_args(field.annotation)]
-        inner = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if inner is None:
-            return set()
-        model = inner
+        model, named = inner, get_origin(field.annotation) is dict
     return set(model.model_fields)
+
+
+def _find_model(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, alone, with None beside it, annotated, or several of it by name."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    # Of an annotated type what follows the first argument are no types.
+    inner = (found for part in get_args(annotation) if (found := _find_model(part)) is not None)
+    return next(inner, None)

@@ -407,11 +407,11 @@ def _default_steps(model: str, size: Size) -> int:
 def hash_plan(benchmark: Benchmark, site: Site, launches: tuple[Launch, ...]) -> str:
     """What was asked, wherever and whenever: a digest of benchmark, site and launches.
 
-    What nodes draw idle is a measurement, and asks nothing.
+    What nodes draw idle is a measurement, and what they cost is bookkeeping: neither asks anything.
     """
     asked: dict[str, Any] = {
         "benchmark": benchmark.model_dump(mode="json"),
-        "site": site.model_dump(mode="json", exclude={"power": {"idle_w"}}),
+        "site": site.model_dump(mode="json", exclude={"power": {"idle_w"}, "cost": True}),
         "launches": [launch.model_dump(mode="json") for launch in launches],
     }
     return digest(asked)

@@ -7,6 +7,7 @@ not twice as fast: one computing thread for each core is the rule, and ranks mus
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,33 @@ def count_threads_per_core(cpus: Collection[int], sysfs: Path = SYSFS) -> int:
     """How many of these hardware threads share a core; where cores differ, the least of them; at least 1."""
     cores = [_find_core(cpu, sysfs) for cpu in cpus]
     return min((cores.count(core) for core in set(cores)), default=1)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Where some hardware threads are: sockets by the kernel's numbers, cores by their first hardware thread."""
+
+    sockets: tuple[int, ...]
+    cores: tuple[int, ...]
+
+
+def read_topology(cpus: Collection[int], sysfs: Path = SYSFS) -> Topology | None:
+    """Where these hardware threads are; None where the kernel does not tell it of all of them."""
+    places = {_find_core(cpu, sysfs) for cpu in cpus}
+    sockets = {socket for socket, _ in places}
+    if not places or -1 in sockets:
+        return None
+    return Topology(tuple(sorted(sockets)), tuple(sorted(core for _, core in places)))
+
+
+def list_online(sysfs: Path = SYSFS) -> tuple[int, ...]:
+    """All hardware threads of this machine that are switched on; none where the kernel does not tell."""
+    try:
+        ranges = (sysfs / "online").read_text(encoding="ascii").strip()
+        ends = [[int(end) for end in part.split("-")] for part in ranges.split(",") if part]
+    except (OSError, ValueError):
+        return ()
+    return tuple(cpu for first, *last in ends for cpu in range(first, (last or [first])[0] + 1))
 
 
 def _find_core(cpu: int, sysfs: Path) -> tuple[int, int]:

@@ -55,7 +55,12 @@ class Step(Frozen):
 
 
 class Host(Frozen):
-    """One rank's view of the machine under it."""
+    """One rank's view of the machine under it.
+
+    `affinity` are hardware threads. `sockets` are the sockets that these belong to, by the kernel's numbers, and
+    `cores` the first hardware thread of each of their cores. `vector` are the instructions that torch's own loops use,
+    `vector_of_cpu` the widest of that kind that the processor has. None: not recorded, or the kernel does not tell.
+    """
 
     rank: int
     local_rank: int
@@ -69,10 +74,19 @@ class Host(Frozen):
     memory_bytes: int | None = None
     gpu_uuid: str | None = None
     gpu: str | None = None
+    sockets: tuple[int, ...] | None = None
+    sockets_of_host: int | None = None
+    cores: tuple[int, ...] | None = None
+    cores_of_host: int | None = None
+    vector: str | None = None
+    vector_of_cpu: str | None = None
 
 
 class Versions(Frozen):
-    """Read from the libraries that were loaded, not from what is installed."""
+    """Read from the libraries that were loaded, not from what is installed.
+
+    `onednn` and `blas` are what torch computes with on a CPU; 'none' where it does without. None: not recorded.
+    """
 
     hpcdl: str
     code: str
@@ -83,6 +97,8 @@ class Versions(Frozen):
     mpi: str | None = None
     nccl: str | None = None
     cuda: str | None = None
+    onednn: str | None = None
+    blas: str | None = None
 
 
 class Finding(Frozen):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import platformdirs
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from hpcdl import baseline
 from hpcdl.errors import Mistake
@@ -110,6 +110,22 @@ class Site(Frozen):
     setup: Setup = Setup()
     power: Power = Power()
     cost: Cost = Cost()
+
+    @model_validator(mode="after")
+    def _one_pue(self) -> Self:
+        named, plain = self.cost.pue, self.power.pue
+        if named is not None and plain is not None and named.value != plain:
+            raise ValueError(
+                f"pue is {named.value:g} in [cost] and {plain:g} in [power]: a building has one; name it in [cost]"
+            )
+        return self
+
+    @property
+    def metered(self) -> Power:
+        """What is known of power, with the PUE of [cost] where only that table names it."""
+        if self.cost.pue is None:
+            return self.power
+        return self.power.model_copy(update={"pue": self.cost.pue.value})
 
     @property
     def kind(self) -> Literal["gpu", "cpu"]:

@@ -218,7 +218,9 @@ def _describe(result: RunResult) -> Mapping[str, str]:
         if environment is None:
             continue
         for name, value in environment.versions.model_dump().items():
-            facts[name][str(value)] = None
+            # Younger than the first records: what was not recorded is not None.
+            if value is not None or name not in {"onednn", "blas"}:
+                facts[name][str(value)] = None
         facts["engine"][f"{environment.engine} over {environment.transport}"] = None
         facts["layout"][environment.layout] = None
         for host in environment.hosts:

@@ -82,7 +82,7 @@ def analyse_run(run: RunFolder, job_state: JobState | None = None, *, with_steps
         Mistake: The job record is missing or cannot be read.
     """
     job = run.job()
-    known = Electricity(job.site.power, run.slurm_energy())
+    known = Electricity(job.site.metered, run.slurm_energy())
     launches = tuple(
         # The job holds every launch as planned, so that a torn plan costs nothing.
         analyse_launch(

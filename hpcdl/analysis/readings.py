@@ -42,6 +42,11 @@ def withhold(reading: Reading, reason: str | None) -> Reading:
     return Withheld(missing=reason, value=reading)
 
 
+def is_absent(reading: Reading) -> bool:
+    """Whether there is no number at all, not even one that is withheld."""
+    return isinstance(reading, Missing) and not isinstance(reading, Withheld)
+
+
 def known(readings: Sequence[Reading]) -> list[float]:
     """The values among the readings, in their order."""
     return [reading for reading in readings if not isinstance(reading, Missing)]

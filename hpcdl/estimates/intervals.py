@@ -173,6 +173,16 @@ def total(intervals: Sequence[Interval]) -> Interval:
     return Interval(value, value - down, value + up, *_weaker(*intervals))
 
 
+def add_ends(intervals: Sequence[Interval]) -> Interval:
+    """The sum of estimates that are off together, in one direction: ends add up to ends."""
+    return Interval(
+        sum(one.value for one in intervals),
+        sum(one.low for one in intervals),
+        sum(one.high for one in intervals),
+        *_weaker(*intervals),
+    )
+
+
 def hull(intervals: Sequence[Interval], value: float) -> Interval:
     """From the lowest end to the highest, around a value between them."""
     low, high = min(one.low for one in intervals), max(one.high for one in intervals)

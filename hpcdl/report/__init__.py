@@ -11,11 +11,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcdl.analysis.job import RunResult
+    from hpcdl.prices import Pricing
     from hpcdl.report.content import Report
 
 
-def build(results: Sequence[RunResult], *, force: bool = False, pictured: bool = False) -> Report:
+def build(
+    results: Sequence[RunResult],
+    *,
+    force: bool = False,
+    pictured: bool = False,
+    costs: bool = False,
+    pricing: Pricing | None = None,
+    boundary: str | None = None,
+    accuracy: float | None = None,
+) -> Report:
     """The report of one run or of several: see `building.build_report`."""
     from hpcdl.report.building import build_report
 
-    return build_report(results, force=force, pictured=pictured)
+    return build_report(
+        results,
+        force=force,
+        pictured=pictured,
+        costs=costs,
+        pricing=pricing,
+        boundary=boundary,
+        accuracy=accuracy,
+    )

@@ -15,7 +15,10 @@ from hpcdl.analysis.sides import compare_engines
 from hpcdl.analysis.stragglers import find_launch_stragglers
 from hpcdl.records import Missing
 from hpcdl.report.attributions import make_attribution_table, make_straggler_table
+from hpcdl.report.chapter import Chapter
 from hpcdl.report.content import Report
+from hpcdl.report.costs import is_priced, make_cost_chapter
+from hpcdl.report.cpu_gpu import make_cpu_gpu_chapter
 from hpcdl.report.energies import (
     make_energy_scaling_table,
     make_energy_tables,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.scaling import ScalingStudy
     from hpcdl.analysis.sides import Sides
     from hpcdl.analysis.stragglers import Straggler
+    from hpcdl.prices import Pricing
     from hpcdl.report.content import Badge, Table
     from hpcdl.report.pictures import Picture
 
@@ -66,26 +70,48 @@ class _Analyses:
     fronts: Mapping[Question, tuple[CapPoint, ...]]
 
 
-def build_report(results: Sequence[RunResult], *, force: bool = False, pictured: bool = False) -> Report:
+def build_report(
+    results: Sequence[RunResult],
+    *,
+    force: bool = False,
+    pictured: bool = False,
+    costs: bool = False,
+    pricing: Pricing | None = None,
+    boundary: str | None = None,
+    accuracy: float | None = None,
+) -> Report:
     """The report of one run, or of several side by side; runs that have not ended are shown as far as they are.
 
     Args:
         results: At least one.
         force: Show the scaling efficiency of rehearsals too, marked, and what is withheld, struck through.
         pictured: With pictures, and with the texts behind the numbers: for formats that can show them.
+        costs: With the chapter on cost even where nobody has given a price: it says what is missing.
+        pricing: Today's prices; without any, those that each run has recorded.
+        boundary: Of the energy in costs and ratios; None: the widest that all have alike.
+        accuracy: A fraction that CPU and GPU are to have reached, for time and energy to it.
+
+    Raises:
+        UnknownName: There is no such boundary.
+        Mistake: It was asked for, and not all have it.
     """
     found = _analyse(results, force=force)
+    asked = costs or boundary is not None or is_priced(results, pricing)
+    cost = make_cost_chapter(results, pricing, boundary=boundary) if asked else Chapter()
+    sides = make_cpu_gpu_chapter(results, pricing, boundary=boundary, accuracy=accuracy)
     report = Report(
         kind="runs",
         title=name_runs(results),
         badges=choose_badges(results, found.study),
-        sections=tuple(_lay_out(results, found)),
+        sections=tuple(_lay_out(results, found, (*sides.tables, *cost.tables))),
         notes=(
             *list_notes(results, found.study, found.probes, found.stragglers, force=force),
             *note_energy(results),
+            *sides.notes,
+            *cost.notes,
         ),
         more=tuple(_point_further(results)),
-        pictures=tuple(_draw(results, found)) if pictured else (),
+        pictures=(*_draw(results, found), *sides.pictures, *cost.pictures) if pictured else (),
         sources=tuple(gather_sources(results)) if pictured else (),
     )
     return reveal(report) if force else report
@@ -119,7 +145,7 @@ def _find_probes(result: RunResult) -> tuple[Communication, ...]:
     return tuple(probe for probe in probed if not isinstance(probe, Missing))
 
 
-def _lay_out(results: Sequence[RunResult], found: _Analyses) -> Iterator[Table]:
+def _lay_out(results: Sequence[RunResult], found: _Analyses, chapters: Sequence[Table]) -> Iterator[Table]:
     """The sections, what a person looks for first at the top."""
     trainings = [launch for result in results for launch in result.trainings]
     if trainings:
@@ -134,6 +160,7 @@ def _lay_out(results: Sequence[RunResult], found: _Analyses) -> Iterator[Table]:
     several = len({energy.question for energy in found.energies}) > 1
     yield from (make_energy_scaling_table(energy, titled=several) for energy in found.energies)
     yield from (make_front_table(question, points) for question, points in found.fronts.items())
+    yield from chapters
     yield from map(make_engine_table, found.engines)
     yield from map(make_attribution_table, found.attributions)
     if found.stragglers:

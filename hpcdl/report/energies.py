@@ -129,6 +129,12 @@ def name_basis(figure: Figure) -> str:
     return "ESTIMATED" if not figure.measured else "part ESTIMATED"
 
 
+def join_basis(figures: Sequence[Figure]) -> str:
+    """The same of several launches together: 'measured' only where all of them were."""
+    found = {name_basis(figure) for figure in figures}
+    return found.pop() if len(found) == 1 else "part ESTIMATED"
+
+
 def _make_meter_table(
     found: Sequence[tuple[RunResult, LaunchResult, EnergyResult]], *, several: bool
 ) -> Table:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 
 import hpcdl
+from hpcdl.processors import list_online, read_topology
 from hpcdl.records import Host, Versions
+from hpcdl.worker import arithmetic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +47,7 @@ def read_host(place: Place, device: torch.device) -> Host:
     """The machine of this rank; call it after threads and affinity are set."""
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
+    here, whole = read_topology(affinity), read_topology(list_online())
     return Host(
         rank=place.rank,
         local_rank=place.local_rank,
@@ -58,6 +61,12 @@ def read_host(place: Place, device: torch.device) -> Host:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpu=gpu.name if gpu else None,
         gpu_uuid=str(gpu.uuid) if gpu else None,
+        sockets=here.sockets if here else None,
+        sockets_of_host=len(whole.sockets) if whole else None,
+        cores=here.cores if here else None,
+        cores_of_host=len(whole.cores) if whole else None,
+        vector=arithmetic.read_vector(),
+        vector_of_cpu=arithmetic.read_vector_of_cpu(),
     )
 
 
@@ -88,6 +97,8 @@ def read_versions() -> Versions:
         mpi=_loaded_mpi_version(),
         nccl=_nccl_version(),
         cuda=torch.version.cuda,
+        onednn=arithmetic.read_onednn(),
+        blas=arithmetic.read_blas(),
     )
 
 

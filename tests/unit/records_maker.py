@@ -101,7 +101,8 @@ class Recording:
 
     `one_machine`: all hosts share a boot id. `steps` of those planned are recorded; `outcomes` are the exits
     of single ranks, None for none; the others' are `outcome`. `clocks_s` is how far a host's clock is ahead of that
-    of node1; hosts named here have told the window on their own clock.
+    of node1; hosts named here have told the window on their own clock. On a `device` 'gpu' each rank has a GPU of its
+    own. `host` and `versions` are what is recorded otherwise than usual of each rank and of its libraries.
     """
 
     images_per_s: float = 1000.0
@@ -119,6 +120,9 @@ class Recording:
     findings: tuple[Finding, ...] = (HELD,)
     conditions: tuple[Conditions, ...] = ()
     clocks_s: Mapping[str, float] = field(default_factory=dict)
+    device: str = "cpu"
+    host: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
 
 
 def record(run: RunFolder, index: int, how: Recording | None = None) -> LaunchFolder:
@@ -141,12 +145,12 @@ def make_environment(launch: Launch, how: Recording) -> Environment:
         world_size=launch.world_size,
         engine=how.engine,
         transport=how.transport,
-        device="cpu",
+        device=how.device,
         layout="nhwc",
         steps=launch.train.steps or 1,
         images=None,
         classes=1000,
-        versions=VERSIONS,
+        versions=VERSIONS.model_copy(update=dict(how.versions)),
         hosts=tuple(make_host(launch, rank, how) for rank in range(launch.world_size)),
         findings=how.findings,
         slurm={},
@@ -159,18 +163,21 @@ def host_name(launch: Launch, rank: int) -> str:
 
 def make_host(launch: Launch, rank: int, how: Recording) -> Host:
     host = host_name(launch, rank)
-    return Host(
-        rank=rank,
-        local_rank=rank % launch.tasks_per_node,
-        host=host,
-        boot_id="0f1e2d3c-0000" if how.one_machine else f"{host}-boot-id",
-        pid=1000 + rank,
-        cpu=how.cpu,
-        cores_visible=8,
-        affinity=tuple(range(8)),
-        threads=8,
-        memory_bytes=64_000_000_000,
-    )
+    local_rank = rank % launch.tasks_per_node
+    gpu = {"gpu": "NVIDIA H100 80GB HBM3", "gpu_uuid": f"GPU-{host}-{local_rank}"}
+    usual: dict[str, Any] = {
+        "rank": rank,
+        "local_rank": local_rank,
+        "host": host,
+        "boot_id": "0f1e2d3c-0000" if how.one_machine else f"{host}-boot-id",
+        "pid": 1000 + rank,
+        "cpu": how.cpu,
+        "cores_visible": 8,
+        "affinity": tuple(range(8)),
+        "threads": 8,
+        "memory_bytes": 64_000_000_000,
+    }
+    return Host(**usual | (gpu if how.device == "gpu" else {}) | dict(how.host))
 
 
 def wobble(step: int) -> float:

@@ -1,0 +1,204 @@
+"""CPU against GPU: the same network, data, number type and batch policy on both, and what each side takes for it.
+
+A ratio is that of what was counted: one socket against eight GPUs says something about one socket and eight GPUs. So
+each comparison holds the ratio as it is, by node, by device (a socket, a GPU) and by joule, and an audit of the CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Literal
+
+from hpcdl.analysis.accuracy import reach_accuracy
+from hpcdl.analysis.amounts import Amount, divide, multiply, withhold
+from hpcdl.analysis.configurations import Configuration, gather_configurations
+from hpcdl.analysis.cost import price_all
+from hpcdl.analysis.counted import Counted, count_hardware
+from hpcdl.analysis.cpu_audit import Answer, audit
+from hpcdl.analysis.readings import derive
+from hpcdl.records import Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hpcdl.analysis.boundaries import Boundary
+    from hpcdl.analysis.cost import Costs
+    from hpcdl.analysis.job import RunResult
+    from hpcdl.analysis.question import Question
+    from hpcdl.prices import Pricing
+
+Measure = Literal[
+    "images_per_s",
+    "images_per_s_per_node",
+    "images_per_s_per_device",
+    "average_w",
+    "images_per_j",
+    "total_per_million",
+    "time_to_accuracy_s",
+    "energy_to_accuracy_j",
+]
+# What must be equal on both sides, in the order in which a difference is told.
+_ALIKE = (
+    "network",
+    "data",
+    "data folder",
+    "feed",
+    "augmentation",
+    "dropout",
+    "number type",
+    "exchange",
+    "scaling",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One configuration, and what it takes to reach the accuracy that was asked for."""
+
+    costs: Costs
+    counted: Counted
+    time_s: Amount
+    energy_j: Amount
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure of both sides; `ratio` is GPU over CPU."""
+
+    measure: Measure
+    cpu: Amount
+    gpu: Amount
+    ratio: Amount
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """A CPU side and a GPU side, their measures, and the audit of the CPU side.
+
+    `sizes` are the numbers of nodes that each side was measured on. `boundary` is that of the energy on both sides.
+    """
+
+    cpu: Side
+    gpu: Side
+    boundary: Boundary | Missing
+    lines: tuple[Line, ...]
+    audit: tuple[Answer, ...]
+    sizes: tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Confrontation:
+    """All pairings, and why sides that trained the same network are not paired."""
+
+    pairings: tuple[Pairing, ...]
+    refusals: tuple[str, ...]
+
+
+def confront(
+    results: Sequence[RunResult],
+    pricing: Pricing | None = None,
+    *,
+    boundary: str | None = None,
+    accuracy: float | None = None,
+) -> Confrontation:
+    """Every CPU side against every GPU side that trained the same.
+
+    Of several sizes the smallest number of nodes that both sides have is taken, with all its ranks; where they have
+    none in common, each side's smallest.
+
+    Args:
+        results: The runs.
+        pricing: Today's prices; without any, those that each run has recorded.
+        boundary: Of the energy, where one is asked for by name.
+        accuracy: A fraction that both sides are to have reached, for time and energy to it.
+
+    Raises:
+        UnknownName: There is no such boundary.
+        Mistake: The boundary asked for is not there on both sides.
+    """
+    found = gather_configurations(results, pricing)
+    cpus, gpus = (_group([one for one in found if one.device == device]) for device in ("cpu", "gpu"))
+    pairings, refusals = [], []
+    for cpu, gpu in product(cpus.values(), gpus.values()):
+        if _read_key(cpu[0]) == _read_key(gpu[0]):
+            pairings.append(_pair(cpu, gpu, boundary, accuracy))
+        elif _read_key(cpu[0])[0] == _read_key(gpu[0])[0]:
+            refusals.append(_tell_difference(cpu[0], gpu[0]))
+    return Confrontation(tuple(pairings), tuple(dict.fromkeys(refusals)))
+
+
+def _group(configurations: Sequence[Configuration]) -> dict[Question, list[Configuration]]:
+    groups: dict[Question, list[Configuration]] = {}
+    for one in configurations:
+        groups.setdefault(one.question, []).append(one)
+    return groups
+
+
+def _read_key(one: Configuration) -> tuple[object, ...]:
+    work = one.question.work
+    return (*one.subject, work.dtype, work.exchange, one.question.batch.mode)
+
+
+def _tell_difference(cpu: Configuration, gpu: Configuration) -> str:
+    """'AlexNet: number type: fp32 on the CPU, bf16 on the GPU'."""
+    named = zip(_ALIKE, _read_key(cpu), _read_key(gpu), strict=True)
+    told = [f"{name}: {one} on the CPU, {other} on the GPU" for name, one, other in named if one != other]
+    return f"{cpu.question.work.model} is not compared: {'; '.join(told)}"
+
+
+def _pair(
+    cpus: Sequence[Configuration],
+    gpus: Sequence[Configuration],
+    boundary: str | None,
+    accuracy: float | None,
+) -> Pairing:
+    sizes = tuple(sorted({one.nodes for one in cpus})), tuple(sorted({one.nodes for one in gpus}))
+    common = set(sizes[0]) & set(sizes[1])
+    chosen = [_choose(side, min(common or nodes)) for side, nodes in zip((cpus, gpus), sizes, strict=True)]
+    study = price_all(chosen, boundary)
+    cpu, gpu = (_make_side(one, accuracy) for one in study.costs)
+    return Pairing(
+        cpu=cpu,
+        gpu=gpu,
+        boundary=study.boundary,
+        lines=tuple(_compare(cpu, gpu)),
+        audit=audit(chosen[0], chosen[1]),
+        sizes=sizes,
+    )
+
+
+def _choose(side: Sequence[Configuration], nodes: int) -> Configuration:
+    return max((one for one in side if one.nodes == nodes), key=lambda one: one.ranks)
+
+
+def _make_side(costs: Costs, accuracy: float | None) -> Side:
+    time_s, energy_j = reach_accuracy(costs, accuracy)
+    return Side(costs, count_hardware(costs.configuration.launches[0]), time_s, energy_j)
+
+
+def _compare(cpu: Side, gpu: Side) -> Iterator[Line]:
+    reason = cpu.costs.configuration.withheld or gpu.costs.configuration.withheld
+    measures = zip(_list_measures(cpu), _list_measures(gpu), strict=True)
+    for (measure, one), (_, other) in measures:
+        yield Line(measure, one, other, withhold(_divide(measure, cpu, gpu, one, other), reason))
+
+
+def _divide(measure: Measure, cpu: Side, gpu: Side, one: Amount, other: Amount) -> Amount:
+    currencies = (cpu.costs.tariff.currency, gpu.costs.tariff.currency)
+    if measure == "total_per_million" and currencies[0] != currencies[1] and None not in currencies:
+        return Amount(Missing(missing=f"{currencies[0]} and {currencies[1]} are not converted"))
+    return divide(other, one)
+
+
+def _list_measures(side: Side) -> Iterator[tuple[Measure, Amount]]:
+    costs = side.costs
+    rate = costs.configuration.rate
+    yield "images_per_s", rate
+    yield "images_per_s_per_node", multiply(rate, 1 / side.counted.nodes)
+    yield "images_per_s_per_device", multiply(rate, derive(lambda count: 1 / count, side.counted.devices))
+    yield "average_w", Amount(costs.power_w)
+    yield "images_per_j", costs.images_per_j
+    yield "total_per_million", costs.parts.total
+    yield "time_to_accuracy_s", side.time_s
+    yield "energy_to_accuracy_j", side.energy_j
