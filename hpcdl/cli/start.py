@@ -18,6 +18,10 @@ BenchmarkArgument = Annotated[
 ]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are kept.", metavar="DIR")]
 SiteOption = Annotated[str | None, typer.Option("--site", help="Another site file.", metavar="FILE")]
+TagOption = Annotated[
+    list[str] | None,
+    typer.Option("--tag", help="A word to find the run by; may be said again.", metavar="NAME"),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="For other programs.")]
 
 # Settings of the benchmark; all others are the site's.
@@ -34,6 +38,7 @@ def submit(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="Any other sbatch option.", metavar="NAME[=VALUE]")
     ] = None,
+    tag: TagOption = None,
     store: StoreOption = None,
     site: SiteOption = None,
     as_json: JsonOption = False,
@@ -41,7 +46,7 @@ def submit(
 ) -> None:
     """Submit a BENCHMARK to Slurm: one batch script, one job, its launches one after another."""
     default(said, "train.engine", "horovod")
-    asked, place = resolve(benchmark, said, store, site, _read_options(option))
+    asked, place = resolve(benchmark, said, store, site, _read_options(option), tag)
     if test_only:
         ask_slurm(asked, place)
     else:
@@ -82,13 +87,14 @@ def run(
     benchmark: BenchmarkArgument = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job; touch nothing.")] = False,
+    tag: TagOption = None,
     store: StoreOption = None,
     site: SiteOption = None,
     as_json: JsonOption = False,
     said: Said,
 ) -> None:
     """Run a BENCHMARK on this machine, without Slurm: the same job, the same records, the same report."""
-    asked, place = resolve(benchmark, said, store, site, {})
+    asked, place = resolve(benchmark, said, store, site, {}, tag)
     run_here(asked, place, dry_run=dry_run, as_json=as_json)
 
 
@@ -113,7 +119,12 @@ def default(said: Said, key: str, value: Any) -> None:
 
 
 def resolve(
-    benchmark: str | None, said: Said, store: str | None, site: str | None, options: dict[str, Any]
+    benchmark: str | None,
+    said: Said,
+    store: str | None,
+    site: str | None,
+    options: dict[str, Any],
+    tags: list[str] | None = None,
 ) -> tuple[Asked, Store]:
     """Benchmark and site with all that was said above them, and the store in which the run goes."""
     from pathlib import Path
@@ -134,7 +145,8 @@ def resolve(
         placed["slurm.options"] = (loaded.slurm.options | options, "--option")
     resolved, site_sources = settings.resolve_site(loaded, loaded_from, placed)
     root = Path(store).expanduser().absolute() if store else default_root(resolved.store)
-    return preparation.Asked(asked_for, resolved, sources | site_sources), Store(root)
+    asked = preparation.Asked(asked_for, resolved, sources | site_sources, read_tags(tags or []))
+    return asked, Store(root)
 
 
 def _split_data(flags: Said) -> Said:
@@ -166,6 +178,25 @@ def _split_engines(flags: Said) -> Said:
         "train.engine": (None, flag),
         "launches.engines": (tuple(name.strip() for name in value.split(",")), flag),
     }
+
+
+def read_tags(words: list[str]) -> tuple[str, ...]:
+    """The distinct tags.
+
+    Raises:
+        Mistake: A word could be taken for something else where runs are named.
+    """
+    import re
+
+    from hpcdl.errors import Mistake
+
+    for word in words:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", word) or word.isdecimal() or word == "last":
+            raise Mistake(
+                f"--tag {word!r}: a tag is letters, digits, '.', '_' and '-', not a number alone and not 'last'.",
+                do="Write --tag nightly, or --tag driver-580.",
+            )
+    return tuple(dict.fromkeys(words))
 
 
 def _read_options(options: list[str] | None) -> dict[str, Any]:
