@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcdl.cli.asking import add_tags
 from hpcdl.cli.flags import NODES, RANKS, SLURM, TRAINING, Said, accept
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def submit(
 ) -> None:
     """Submit a BENCHMARK to Slurm: one batch script, one job, its launches one after another."""
     default(said, "train.engine", "horovod")
-    asked, place = resolve(benchmark, said, store, site, _read_options(option), tag)
+    asked, place = resolve(benchmark, said, store, site, _read_options(option))
+    asked = add_tags(asked, tag)
     if test_only:
         ask_slurm(asked, place)
     else:
@@ -94,8 +96,8 @@ def run(
     said: Said,
 ) -> None:
     """Run a BENCHMARK on this machine, without Slurm: the same job, the same records, the same report."""
-    asked, place = resolve(benchmark, said, store, site, {}, tag)
-    run_here(asked, place, dry_run=dry_run, as_json=as_json)
+    asked, place = resolve(benchmark, said, store, site, {})
+    run_here(add_tags(asked, tag), place, dry_run=dry_run, as_json=as_json)
 
 
 def run_here(asked: Asked, place: Store, *, dry_run: bool, as_json: bool) -> None:
@@ -119,12 +121,7 @@ def default(said: Said, key: str, value: Any) -> None:
 
 
 def resolve(
-    benchmark: str | None,
-    said: Said,
-    store: str | None,
-    site: str | None,
-    options: dict[str, Any],
-    tags: list[str] | None = None,
+    benchmark: str | None, said: Said, store: str | None, site: str | None, options: dict[str, Any]
 ) -> tuple[Asked, Store]:
     """Benchmark and site with all that was said above them, and the store in which the run goes."""
     from pathlib import Path
@@ -145,8 +142,7 @@ def resolve(
         placed["slurm.options"] = (loaded.slurm.options | options, "--option")
     resolved, site_sources = settings.resolve_site(loaded, loaded_from, placed)
     root = Path(store).expanduser().absolute() if store else default_root(resolved.store)
-    asked = preparation.Asked(asked_for, resolved, sources | site_sources, read_tags(tags or []))
-    return asked, Store(root)
+    return preparation.Asked(asked_for, resolved, sources | site_sources), Store(root)
 
 
 def _split_data(flags: Said) -> Said:
@@ -178,25 +174,6 @@ def _split_engines(flags: Said) -> Said:
         "train.engine": (None, flag),
         "launches.engines": (tuple(name.strip() for name in value.split(",")), flag),
     }
-
-
-def read_tags(words: list[str]) -> tuple[str, ...]:
-    """The distinct tags.
-
-    Raises:
-        Mistake: A word could be taken for something else where runs are named.
-    """
-    import re
-
-    from hpcdl.errors import Mistake
-
-    for word in words:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", word) or word.isdecimal() or word == "last":
-            raise Mistake(
-                f"--tag {word!r}: a tag is letters, digits, '.', '_' and '-', not a number alone and not 'last'.",
-                do="Write --tag nightly, or --tag driver-580.",
-            )
-    return tuple(dict.fromkeys(words))
 
 
 def _read_options(options: list[str] | None) -> dict[str, Any]:
