@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from itertools import chain, compress
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.analysis.index import Index, ask_nobody
@@ -47,15 +48,20 @@ class Catalogue:
             self._columns[name] = columns[0] if len(columns) == 1 else list(chain.from_iterable(columns))
         return self._columns[name]
 
-    def rows(self, places: Iterable[int] | None = None) -> list[Row]:
-        """Whole rows, by place; all of them."""
-        columns = {name: self.column(name) for name in COLUMNS}
-        chosen = range(sum(self.counts)) if places is None else places
-        return [{name: values[place] for name, values in columns.items()} for place in chosen]
+    def rows(self, places: Iterable[int], columns: Iterable[str] = COLUMNS) -> list[Row]:
+        """Rows by place, with these columns."""
+        table = {name: self.column(name) for name in columns}
+        return [{name: values[place] for name, values in table.items()} for place in places]
 
-    def folders(self) -> list[RunFolder]:
-        """The folder of each run, in the order of `counts`."""
-        return [RunFolder(index.root / name) for index, names in self._parts for name in names]
+    def runs(self) -> list[tuple[str, int, int]]:
+        """Run id, place of the first row and number of rows of each run."""
+        names = chain.from_iterable(names for _, names in self._parts)
+        starts = accumulate(self.counts, initial=0)
+        return list(zip(names, starts, self.counts, strict=False))
+
+    def paths(self) -> list[tuple[Path, str]]:
+        """Store and id of each run, in the order of `counts`."""
+        return [(index.root, name) for index, names in self._parts for name in names]
 
 
 def read_stores(
@@ -104,14 +110,12 @@ def find_launches(catalogue: Catalogue, where: str) -> list[int]:
     return places
 
 
-def find_folders(catalogue: Catalogue, places: Iterable[int]) -> list[RunFolder]:
-    """The runs whose rows these are, oldest first."""
-    wanted = set(places)
-    hit, start = [], 0
-    for count in catalogue.counts:
-        hit.append(any(place in wanted for place in range(start, start + count)))
-        start += count
-    return sorted(compress(catalogue.folders(), hit), key=lambda folder: folder.run_id)
+def find_runs(catalogue: Catalogue, places: Iterable[int]) -> list[tuple[Path, str]]:
+    """Store and id of the runs whose rows these are, by id: the oldest first."""
+    ends = list(accumulate(catalogue.counts))
+    paths = catalogue.paths()
+    hit = {bisect_right(ends, place) for place in places}
+    return sorted((paths[run] for run in hit), key=lambda path: path[1])
 
 
 def select_runs(stores: Stores, where: str, *, ask: Ask = ask_nobody) -> list[RunFolder]:
@@ -126,7 +130,8 @@ def select_runs(stores: Stores, where: str, *, ask: Ask = ask_nobody) -> list[Ru
         Mistake: The query cannot be read, or selects none.
     """
     catalogue = read_stores(stores, ask=ask)
-    return find_folders(catalogue, find_launches(catalogue, where))
+    found = find_runs(catalogue, find_launches(catalogue, where))
+    return [RunFolder(root / name) for root, name in found]
 
 
 def _tell_what_there_is(catalogue: Catalogue) -> str:

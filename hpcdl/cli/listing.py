@@ -61,7 +61,7 @@ def _read(stores: Stores, runs: list[str] | None, last: int | None, *, anew: boo
 
 
 def _describe(catalogue: Catalogue, where: str | None, last: int | None, *, launches: bool) -> Report:
-    from hpcdl.analysis.catalogue import find_folders, find_launches
+    from hpcdl.analysis.catalogue import find_launches, find_runs
     from hpcdl.report import listing
 
     if launches:
@@ -69,5 +69,5 @@ def _describe(catalogue: Catalogue, where: str | None, last: int | None, *, laun
         return listing.list_launches(catalogue, places, last=last)
     if where is None:
         return listing.list_runs(catalogue, last=last)
-    folders = find_folders(catalogue, find_launches(catalogue, where))
-    return listing.list_runs(catalogue, frozenset(folder.run_id for folder in folders), last=last)
+    found = find_runs(catalogue, find_launches(catalogue, where))
+    return listing.list_runs(catalogue, frozenset(name for _, name in found), last=last)

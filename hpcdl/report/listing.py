@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from hpcdl.analysis.rows import COLUMNS as ROW_COLUMNS
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Note, Quantity, Report, Table
 from hpcdl.report.wording import count, join, name_engine, name_size
@@ -83,11 +83,13 @@ def list_runs(
         chosen: Only these run ids.
         last: Of these, only the newest so many.
     """
-    groups = [rows for rows in _group(catalogue) if chosen is None or rows[0]["run_id"] in chosen]
-    groups.sort(key=lambda rows: str(rows[0]["run_id"]))
-    total = catalogue.total if chosen is None else len(groups)
-    shown = groups if last is None else groups[-last:]
-    rows = tuple(map(_make_row, shown))
+    runs = catalogue.runs() if chosen is None else [run for run in catalogue.runs() if run[0] in chosen]
+    runs.sort()
+    shown = runs if last is None else runs[-last:]
+    total = catalogue.total if chosen is None else len(runs)
+    rows = tuple(
+        _make_row(catalogue.rows(range(start, start + launches), NEEDED)) for _, start, launches in shown
+    )
     return Report(
         kind="list",
         title="No runs yet" if not rows else "Runs",
@@ -101,13 +103,6 @@ def _note(catalogue: Catalogue, shown: int, total: int) -> Iterator[Note]:
     if shown + len(catalogue.problems) < total:
         yield Note("info", f"the newest {shown:,} of {count(total, 'run')}; --all shows all")
     yield from (Note("warning", problem) for problem in catalogue.problems)
-
-
-def _group(catalogue: Catalogue) -> Iterator[list[Row]]:
-    """The rows of each run, with the columns that a list needs."""
-    table = zip(*(catalogue.column(name) for name in NEEDED), strict=True)
-    for number in catalogue.counts:
-        yield [dict(zip(NEEDED, values, strict=True)) for values in islice(table, number)]
 
 
 def _make_row(rows: Sequence[Row]) -> tuple[Cell, ...]:
@@ -142,7 +137,9 @@ def _mark(row: Row) -> str:
 
 def list_launches(catalogue: Catalogue, places: Sequence[int], *, last: int | None = None) -> Report:
     """One row for each of these launches, with throughput and energy, the newest last."""
-    rows = sorted(catalogue.rows(places), key=lambda row: (str(row["run_id"]), row["launch_index"] or 0))
+    rows = sorted(
+        catalogue.rows(places, ROW_COLUMNS), key=lambda row: (str(row["run_id"]), row["launch_index"] or 0)
+    )
     shown = rows if last is None else rows[-last:]
     hidden = [Note("info", f"the newest {len(shown):,} of {count(len(rows), 'launch')}es; --all shows all")]
     table = Table("launches", "Launches", LAUNCH_COLUMNS, tuple(map(_make_launch_row, shown)))
