@@ -69,6 +69,8 @@ class Host(Frozen):
     memory_bytes: int | None = None
     gpu_uuid: str | None = None
     gpu: str | None = None
+    driver: str | None = None
+    kernel: str | None = None
 
 
 class Versions(Frozen):

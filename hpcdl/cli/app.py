@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpcdl.cli import data, doctor, judge, listing, look, models, power, probe, start
+from hpcdl.cli import data, doctor, history, judge, listing, look, models, power, probe, start
 
 app = typer.Typer(
     name="hpcdl",
@@ -45,6 +45,7 @@ app.command("logs", rich_help_panel="Look")(look.logs)
 app.command("report", rich_help_panel="Look")(look.report)
 app.command("compare", rich_help_panel="Conclude")(judge.compare)
 app.command("predict", rich_help_panel="Conclude")(judge.predict)
+app.command("history", rich_help_panel="Conclude")(history.history)
 app.command("cancel", rich_help_panel="Measure")(look.cancel)
 app.command("models", rich_help_panel="Know")(models.models)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)

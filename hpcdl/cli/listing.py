@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcdl.cli.look import JsonOption, ask_executors, open_stores
+from hpcdl.cli.look import JsonOption, StoresOption, ask_executors, open_stores
 
 if TYPE_CHECKING:
     from hpcdl.analysis.catalogue import Catalogue
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 NEWEST = 20
 
-StoresOption = Annotated[
-    list[str] | None, typer.Option("--store", help="Where runs are kept; several are one.", metavar="DIR")
-]
 WhereOption = Annotated[
     str | None, typer.Option("--where", help="A query: \"model='alexnet' and nodes>1\".", metavar="QUERY")
 ]

@@ -1,4 +1,4 @@
-"""`hpcdl list`, `status`, `logs`, `report`, `cancel`: over the store, by run id, Slurm job id or `last`."""
+"""`hpcdl status`, `logs`, `report`, `cancel`: over the store, by run id, Slurm job id or `last`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ RunArgument = Annotated[
     str, typer.Argument(help="Run id (shortened is fine), Slurm job id, or last.", metavar="[RUN]")
 ]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are kept.", metavar="DIR")]
+StoresOption = Annotated[
+    list[str] | None, typer.Option("--store", help="Where runs are kept; several are one.", metavar="DIR")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="For other programs.")]
 
 

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import socket
 import sys
 from pathlib import Path
@@ -58,7 +59,15 @@ def read_host(place: Place, device: torch.device) -> Host:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpu=gpu.name if gpu else None,
         gpu_uuid=str(gpu.uuid) if gpu else None,
+        driver=read_driver() if gpu else None,
+        kernel=platform.release(),
     )
+
+
+def read_driver(path: str = "/proc/driver/nvidia/version") -> str | None:
+    """The version of NVIDIA's kernel module ('580.65.06'), by its own file; None where there is none."""
+    found = re.search(r"^NVRM version:.*?\s(\d+(?:\.\d+)+)\s", _read_line(path))
+    return found[1] if found else None
 
 
 def _read_line(path: str) -> str:

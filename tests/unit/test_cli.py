@@ -27,6 +27,7 @@ COMMANDS = [
     "report",
     "compare",
     "predict",
+    "history",
     "cancel",
     "models",
     "doctor",
