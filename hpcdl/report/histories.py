@@ -205,7 +205,7 @@ def _note(history: History) -> Iterator[Note]:
 
 
 def _draw(course: Course, history: History, number: int) -> Picture:
-    """The metric over days, each run with its interval; changes are shaded from the last run before to the first after."""
+    """The metric over days, each run with its interval; what lies between the two runs of a change is shaded."""
     measured = [point for point in course.points if not isinstance(point.value, Missing)]
     began = _read_time(measured[0])
     days = {point.run_id: (_read_time(point) - began).total_seconds() / DAY_S for point in measured}
