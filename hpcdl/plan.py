@@ -111,6 +111,7 @@ class Job(Frozen):
     plan_hash: str
     created_utc: datetime
     attempt: int = 1
+    tags: tuple[str, ...] = ()
     name: str
     executor: Literal["slurm", "local"]
     nodes: int

@@ -32,11 +32,12 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 @dataclass(frozen=True)
 class Asked:
-    """Benchmark and site as resolved, and who said what."""
+    """Benchmark and site as resolved, who said what, and the words by which the run is to be found."""
 
     benchmark: Benchmark
     site: Site
     sources: Sources
+    tags: tuple[str, ...] = ()
 
 
 def prepare_cluster_job(asked: Asked, store: Store, *, attempt: int = 1) -> Job:
@@ -54,7 +55,7 @@ def prepare_cluster_job(asked: Asked, store: Store, *, attempt: int = 1) -> Job:
     site = _fill_in(site, sources, here, "this machine (no site file, no sinfo)")
     sizes = cluster_sizes(asked.benchmark, site, cores=site.node.cores or 1)
     limit_s = facts.max_walltime_s if facts else None
-    filled = Asked(asked.benchmark, site, sources)
+    filled = Asked(asked.benchmark, site, sources, asked.tags)
     return _make_job(filled, store, sizes, "srun", attempt=attempt, limit_s=limit_s)
 
 
@@ -73,7 +74,7 @@ def prepare_local_job(asked: Asked, store: Store) -> Job:
     site = _fill_in(asked.site.model_copy(update={"node": node}), sources, found, "this machine")
     sizes = local_sizes(asked.benchmark, site, cores=len(cpus) // found["threads_per_core"])
     launcher = local.choose_launcher(asked.benchmark.train.transport)
-    job = _make_job(Asked(asked.benchmark, site, sources), store, sizes, launcher, attempt=1)
+    job = _make_job(Asked(asked.benchmark, site, sources, asked.tags), store, sizes, launcher, attempt=1)
     job = job.model_copy(update={"python": str(Path(job.python).expanduser())})
     if shutil.which(job.python) is None:
         raise Mistake(
@@ -108,6 +109,7 @@ def _make_job(
         plan_hash=hash_plan(benchmark, site, launches),
         created_utc=datetime.now(UTC),
         attempt=attempt,
+        tags=asked.tags,
         name=benchmark.name,
         executor="slurm" if launcher == "srun" else "local",
         nodes=max(launch.nodes for launch in launches),

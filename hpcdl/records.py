@@ -80,6 +80,8 @@ class Host(Frozen):
     cores_of_host: int | None = None
     vector: str | None = None
     vector_of_cpu: str | None = None
+    driver: str | None = None
+    kernel: str | None = None
 
 
 class Versions(Frozen):

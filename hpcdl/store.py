@@ -27,7 +27,7 @@ from hpcdl.plan import Job, Launch
 from hpcdl.records import Cancellation, Environment, Exit, Probe, Submission, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from hpcdl.columns import StepTable
     from hpcdl.frozen import Frozen
@@ -263,41 +263,40 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def runs(self) -> list[RunFolder]:
-        """Oldest first. A folder without a job record is somebody else's, and passed over."""
-        if not self.root.is_dir():
+    def names(self, *, known: Container[str] = ()) -> list[str]:
+        """The run ids, oldest first. A folder without a job record is somebody else's, and passed over.
+
+        Folders that are `known` to be runs are not looked into.
+
+        Raises:
+            Mistake: The store cannot be read; one that is not there holds no runs.
+        """
+        try:
+            with os.scandir(self.root) as entries:
+                found = [entry.name for entry in entries if entry.name in known or _is_run(entry)]
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return [RunFolder(path.parent) for path in sorted(self.root.glob("*/job.json"))]
+        except OSError as problem:
+            raise Mistake(f"the store {self.root} cannot be read ({problem.strerror}).") from None
+        return sorted(found)
+
+    def runs(self) -> list[RunFolder]:
+        """Oldest first."""
+        return [RunFolder(self.root / name) for name in self.names()]
 
     def find(self, text: str) -> RunFolder:
-        """A run by folder, by Slurm job id, by its own id, by the beginning or the end of that, or `last`.
-
-        A whole job id goes before the beginning of an id: small numbers are both.
+        """One run: see `stores.find_all`.
 
         Raises:
             Mistake: None fits, or more than one.
         """
-        runs = self.runs()
-        if (Path(text) / "job.json").is_file():
-            return RunFolder(Path(text).absolute())
-        if not runs:
-            raise Mistake(f"there are no runs in {self.root}.", do="Start one: hpcdl run smoke.")
-        if text == "last":
-            return runs[-1]
-        found = [run for run in runs if text.isdecimal() and _slurm_job_id(run) == int(text)]
-        if not found:
-            found = [run for run in runs if run.run_id.startswith(text) or run.run_id.endswith(f"-{text}")]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(run.run_id for run in found[-5:])
-            raise Mistake(f"{text!r} fits {len(found)} runs: {names}.", do="Write more of the id.")
-        raise Mistake(f"there is no run {text!r} in {self.root}.", do="`hpcdl list` shows what there is.")
+        from hpcdl.stores import Stores
+
+        return Stores([self]).find(text)
 
 
-def _slurm_job_id(run: RunFolder) -> int | None:
-    submission = run.submission()
-    return submission.slurm_job_id if submission else None
+def _is_run(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() and os.path.exists(f"{entry.path}/job.json")  # noqa: PTH110 (never raises)
 
 
 def _read(path: Path, model: type[Record], torn: list[Torn] | None) -> Record | None:

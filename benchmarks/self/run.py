@@ -19,6 +19,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 import compute
 import exchange
 import instruments
+import listing
 import loading
 import records
 import sampling
@@ -40,6 +41,7 @@ BENCHES: dict[str, tuple[Callable[[], list[Row]], str]] = {
     "records": (records.measure, "about 3 minutes, and 2 GB of disk"),
     "sampling": (sampling.measure, "about 3 minutes"),
     "loading": (loading.measure, "a minute"),
+    "listing": (listing.measure, "about a minute"),
 }
 
 

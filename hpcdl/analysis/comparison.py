@@ -92,7 +92,7 @@ def compare(first: RunResult, second: RunResult) -> Comparison:
         first,
         second,
         tuple(_compare_launches(subject, ours[subject], theirs[subject]) for subject in common),
-        tuple(_list_facts(first, second)),
+        tuple(list_facts(first, second)),
         only_first=tuple(subject for subject in ours if subject not in theirs),
         only_second=tuple(subject for subject in theirs if subject not in ours),
     )
@@ -200,8 +200,9 @@ def decide(change: Interval, p_value: float) -> Verdict:
     return "faster" if change.value > 0 else "slower"
 
 
-def _list_facts(first: RunResult, second: RunResult) -> list[tuple[str, str, str]]:
-    ours, theirs = _describe(first), _describe(second)
+def list_facts(first: RunResult, second: RunResult) -> list[tuple[str, str, str]]:
+    """What differs around two runs: (what, in the first, in the second)."""
+    ours, theirs = describe_environments(first), describe_environments(second)
     names = dict.fromkeys([*ours, *theirs])
     return [
         (name, ours.get(name, "unknown"), theirs.get(name, "unknown"))
@@ -210,7 +211,7 @@ def _list_facts(first: RunResult, second: RunResult) -> list[tuple[str, str, str
     ]
 
 
-def _describe(result: RunResult) -> Mapping[str, str]:
+def describe_environments(result: RunResult) -> Mapping[str, str]:
     """Facts of a run's environments, by name; several values of one fact are joined."""
     facts: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for launch in result.trainings:
@@ -227,6 +228,8 @@ def _describe(result: RunResult) -> Mapping[str, str]:
             facts["host"][host.host] = None
             facts["CPU"][host.cpu] = None
             facts["GPU"][host.gpu or "none"] = None
+            facts["driver"][host.driver or "none"] = None
+            facts["kernel"][host.kernel or "unknown"] = None
             facts["cores per rank"][str(host.cores_visible)] = None
     facts["site"][result.job.site.name] = None
     return {name: ", ".join(sorted(values)) for name, values in facts.items()}

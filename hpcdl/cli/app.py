@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpcdl.cli import data, doctor, judge, look, models, power, probe, start
+from hpcdl.cli import data, doctor, history, judge, listing, look, models, power, probe, start
 
 app = typer.Typer(
     name="hpcdl",
@@ -39,12 +39,13 @@ def hpcdl(
 app.command("submit", rich_help_panel="Measure")(start.submit)
 app.command("run", rich_help_panel="Measure")(start.run)
 app.command("probe", rich_help_panel="Measure")(probe.probe)
-app.command("list", rich_help_panel="Look")(look.list_runs)
+app.command("list", rich_help_panel="Look")(listing.list_runs)
 app.command("status", rich_help_panel="Look")(look.status)
 app.command("logs", rich_help_panel="Look")(look.logs)
 app.command("report", rich_help_panel="Look")(look.report)
 app.command("compare", rich_help_panel="Conclude")(judge.compare)
 app.command("predict", rich_help_panel="Conclude")(judge.predict)
+app.command("history", rich_help_panel="Conclude")(history.history)
 app.command("cancel", rich_help_panel="Measure")(look.cancel)
 app.command("models", rich_help_panel="Know")(models.models)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)

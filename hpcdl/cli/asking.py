@@ -1,10 +1,11 @@
-"""What the commands on power demand of what was typed, and of what is there."""
+"""What commands demand of what was typed, and of what is there."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hpcdl.preparation import Asked
     from hpcdl.sampling import Sampling
 
 
@@ -42,3 +43,23 @@ def require_sources(sampling: Sampling, *, measured: bool = False) -> None:
             f"nothing on {sampling.opening.host} measures power{estimates}.",
             do="`hpcdl power sensors` says what would change that.",
         )
+
+
+def add_tags(asked: Asked, words: list[str] | None) -> Asked:
+    """The same with the distinct tags.
+
+    Raises:
+        Mistake: A word could be taken for something else where runs are named.
+    """
+    import re
+    from dataclasses import replace
+
+    from hpcdl.errors import Mistake
+
+    for word in words or []:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", word) or word.isdecimal() or word == "last":
+            raise Mistake(
+                f"--tag {word!r}: a tag is letters, digits, '.', '_' and '-', not a number alone and not 'last'.",
+                do="Write --tag nightly, or --tag driver-580.",
+            )
+    return replace(asked, tags=tuple(dict.fromkeys(words or [])))

@@ -1,4 +1,4 @@
-"""`hpcdl list`, `status`, `logs`, `report`, `cancel`: over the store, by run id, Slurm job id or `last`."""
+"""`hpcdl status`, `logs`, `report`, `cancel`: over the store, by run id, Slurm job id or `last`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from hpcdl.analysis.ending import JobState
     from hpcdl.analysis.job import RunResult
     from hpcdl.store import RunFolder, Store
+    from hpcdl.stores import Stores
 
 RunArgument = Annotated[
     str, typer.Argument(help="Run id (shortened is fine), Slurm job id, or last.", metavar="[RUN]")
 ]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are kept.", metavar="DIR")]
+StoresOption = Annotated[
+    list[str] | None, typer.Option("--store", help="Where runs are kept; several are one.", metavar="DIR")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="For other programs.")]
 
 
@@ -42,25 +46,24 @@ def analyse(folder: RunFolder, *, with_steps: bool = True) -> RunResult:
     return analyse_run(folder, standing.job_state, with_steps=with_steps)
 
 
-def list_runs(
-    *,
-    count: Annotated[int, typer.Option("--last", "-n", min=1, help="Only the newest so many.")] = 20,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """The runs of the store, newest last."""
-    from hpcdl import jobs
-    from hpcdl.cli import say, screen
-    from hpcdl.errors import Failure
-    from hpcdl.report import listing
+def open_stores(named: list[str] | None) -> Stores:
+    """The stores that are named, as one; without any, the one that `open_store` opens."""
+    from hpcdl.stores import Stores
 
-    folders = open_store(store).runs()[-count:]
-    states: dict[str, JobState] = {}
+    return Stores([open_store(name) for name in named] if named else [open_store(None)])
+
+
+def ask_executors(folders: list[RunFolder]) -> dict[str, JobState]:
+    """What the executors say of runs, by run id; nothing, and a word on stderr, where Slurm does not answer."""
+    from hpcdl import jobs
+    from hpcdl.cli import say
+    from hpcdl.errors import Failure
+
     try:
-        states = {run_id: standing.job_state for run_id, standing in jobs.look(folders).items()}
+        return {run_id: standing.job_state for run_id, standing in jobs.look(folders).items()}
     except Failure as silence:
         say(silence)
-    screen.show(listing.list_runs(folders, states), as_json=as_json)
+        return {}
 
 
 def status(run: RunArgument = "last", *, store: StoreOption = None, as_json: JsonOption = False) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcdl.cli.asking import add_tags
 from hpcdl.cli.flags import NODES, RANKS, SLURM, TRAINING, Said, accept
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ BenchmarkArgument = Annotated[
 ]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are kept.", metavar="DIR")]
 SiteOption = Annotated[str | None, typer.Option("--site", help="Another site file.", metavar="FILE")]
+TagOption = Annotated[
+    list[str] | None,
+    typer.Option("--tag", help="A word to find the run by; may be said again.", metavar="NAME"),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="For other programs.")]
 
 # Settings of the benchmark; all others are the site's.
@@ -34,6 +39,7 @@ def submit(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="Any other sbatch option.", metavar="NAME[=VALUE]")
     ] = None,
+    tag: TagOption = None,
     store: StoreOption = None,
     site: SiteOption = None,
     as_json: JsonOption = False,
@@ -42,6 +48,7 @@ def submit(
     """Submit a BENCHMARK to Slurm: one batch script, one job, its launches one after another."""
     default(said, "train.engine", "horovod")
     asked, place = resolve(benchmark, said, store, site, _read_options(option))
+    asked = add_tags(asked, tag)
     if test_only:
         ask_slurm(asked, place)
     else:
@@ -82,6 +89,7 @@ def run(
     benchmark: BenchmarkArgument = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job; touch nothing.")] = False,
+    tag: TagOption = None,
     store: StoreOption = None,
     site: SiteOption = None,
     as_json: JsonOption = False,
@@ -89,7 +97,7 @@ def run(
 ) -> None:
     """Run a BENCHMARK on this machine, without Slurm: the same job, the same records, the same report."""
     asked, place = resolve(benchmark, said, store, site, {})
-    run_here(asked, place, dry_run=dry_run, as_json=as_json)
+    run_here(add_tags(asked, tag), place, dry_run=dry_run, as_json=as_json)
 
 
 def run_here(asked: Asked, place: Store, *, dry_run: bool, as_json: bool) -> None:

@@ -196,6 +196,7 @@ class Report:
         "training",
         "history",
         "query",
+        "bundle",
     ]
     title: str
     badges: tuple[Badge, ...] = ()

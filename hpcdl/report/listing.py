@@ -1,23 +1,20 @@
-"""What `hpcdl list` shows: one row for each run of the store."""
+"""What `hpcdl list` shows: one row for each run, or for each launch that a query selects."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hpcdl.analysis.job import analyse_run
-from hpcdl.analysis.readings import known
-from hpcdl.errors import Mistake
+from hpcdl.analysis.rows import COLUMNS as ROW_COLUMNS
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Note, Quantity, Report, Table
-from hpcdl.report.wording import join, name_engine
+from hpcdl.report.wording import count, join, name_engine, name_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Sequence
 
-    from hpcdl.analysis.ending import JobState
-    from hpcdl.analysis.job import RunResult
-    from hpcdl.report.content import Cell
-    from hpcdl.store import RunFolder
+    from hpcdl.analysis.catalogue import Catalogue
+    from hpcdl.analysis.rows import Row
+    from hpcdl.report.content import Cell, Unit
 
 COLUMNS = (
     Column("run", "run", left=True),
@@ -31,51 +28,160 @@ COLUMNS = (
     Column("completed", "launches", rank=4),
     Column("images_per_s", "images/s"),
     Column("mark", "", left=True),
+    Column("time", "time", left=True, hidden=True),
+    Column("tags", "tags", left=True, hidden=True),
+)
+# What a list of runs is made of: the others of a row are not even parsed.
+NEEDED = (
+    "run_id",
+    "slurm_job_id",
+    "run_state",
+    "rehearsal_reason",
+    "name",
+    "model",
+    "engine",
+    "transport",
+    "job_nodes",
+    "kind",
+    "launch",
+    "state",
+    "images_per_s",
+    "why_missing",
+    "time",
+    "tags",
+)
+LAUNCH_COLUMNS = (
+    Column("run", "run", left=True),
+    Column("launch", "launch", left=True, rank=4),
+    Column("state", "state", left=True, rank=2),
+    Column("benchmark", "benchmark", left=True, rank=5),
+    Column("model", "model", left=True),
+    Column("variant", "variant", left=True, rank=3),
+    Column("engine", "engine", left=True, rank=3),
+    Column("size", "on", left=True),
+    Column("images_per_s", "images/s"),
+    Column("average_w", "W", rank=2),
+    Column("j_per_image", "J/image", rank=2),
+    Column("images_per_j", "images/J", rank=1),
+    Column("boundary", "boundary", left=True, rank=2),
+    Column("basis", "basis", left=True, rank=1),
+    Column("mark", "", left=True),
+    Column("time", "time", left=True, hidden=True),
+    Column("tags", "tags", left=True, hidden=True),
+    Column("site", "site", left=True, hidden=True),
+    Column("benchmark_id", "benchmark id", left=True, hidden=True),
 )
 
 
-def list_runs(runs: Iterable[RunFolder], states: Mapping[str, JobState] | None = None) -> Report:
-    """One row for each run, in the order given; of a run's launches the fastest names its images/s.
+def list_runs(
+    catalogue: Catalogue, chosen: frozenset[str] | None = None, *, last: int | None = None
+) -> Report:
+    """One row for each run, the newest last; of a run's launches the fastest names its images/s.
 
     Args:
-        runs: Folders of runs; one whose job cannot be read is told in a note.
-        states: What the executor says of jobs, by run id, where it was asked.
+        catalogue: Runs; one that cannot be read is told in a note.
+        chosen: Only these run ids.
+        last: Of these, only the newest so many.
     """
-    rows: list[tuple[Cell, ...]] = []
-    notes: list[Note] = []
-    for run in runs:
-        try:
-            result = analyse_run(run, (states or {}).get(run.run_id))
-        except Mistake as mistake:
-            notes.append(Note("warning", str(mistake)))
-        else:
-            rows.append(_make_row(result))
+    runs = catalogue.runs() if chosen is None else [run for run in catalogue.runs() if run[0] in chosen]
+    runs.sort()
+    shown = runs if last is None else runs[-last:]
+    total = catalogue.total if chosen is None else len(runs)
+    rows = tuple(
+        _make_row(catalogue.rows(range(start, start + launches), NEEDED)) for _, start, launches in shown
+    )
     return Report(
         kind="list",
         title="No runs yet" if not rows else "Runs",
-        sections=(Table("runs", "Runs", COLUMNS, tuple(rows)),) if rows else (),
-        notes=tuple(notes),
+        sections=(Table("runs", "Runs", COLUMNS, rows),) if rows else (),
+        notes=tuple(_note(catalogue, len(rows), total)),
         more=("one of them: hpcdl report RUN",) if rows else ("start one: hpcdl run smoke",),
     )
 
 
-def _make_row(result: RunResult) -> tuple[Cell, ...]:
-    job, launches = result.job, result.launches
-    trained = result.trainings or launches
-    rates = known([launch.images_per_s for launch in trained])
-    completed = sum(launch.state == "completed" for launch in launches)
-    number = result.submission.slurm_job_id if result.submission else None
-    absent = trained[0].images_per_s if trained else Missing(missing="the job has no launches")
+def _note(catalogue: Catalogue, shown: int, total: int) -> Iterator[Note]:
+    if shown + len(catalogue.problems) < total:
+        yield Note("info", f"the newest {shown:,} of {count(total, 'run')}; --all shows all")
+    yield from (Note("warning", problem) for problem in catalogue.problems)
+
+
+def _make_row(rows: Sequence[Row]) -> tuple[Cell, ...]:
+    first = rows[0]
+    trained: Sequence[dict[str, Any]] = [row for row in rows if row["kind"] == "train"] or rows
+    rates = [row["images_per_s"] for row in trained if row["images_per_s"] is not None]
+    absent = Missing(missing=str(trained[0]["why_missing"]))
     return (
-        result.run_id,
-        None if number is None else str(number),
-        result.state,
-        result.rehearsal,
-        job.name,
-        join(launch.plan.train.model for launch in trained),
-        join(name_engine(launch.engine, launch.transport) for launch in trained),
-        job.nodes,
-        f"{completed} of {len(launches)}",
+        _text(first["run_id"]),
+        _text(first["slurm_job_id"]),
+        _text(first["run_state"]),
+        _text(first["rehearsal_reason"]),
+        _text(first["name"]),
+        join(str(row["model"]) for row in trained),
+        join(name_engine(str(row["engine"]), str(row["transport"])) for row in trained),
+        _text(first["job_nodes"]) if first["job_nodes"] is None else int(first["job_nodes"]),
+        f"{sum(row['state'] == 'completed' for row in rows)} of {sum(row['launch'] is not None for row in rows)}",
         Quantity(max(rates) if rates else absent, "images/s"),
-        "REHEARSAL" if result.rehearsal else "",
+        _mark(first),
+        _text(first["time"]),
+        _text(first["tags"]) or None,
     )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _mark(row: Row) -> str:
+    return "REHEARSAL" if row["rehearsal_reason"] else ""
+
+
+def list_launches(catalogue: Catalogue, places: Sequence[int], *, last: int | None = None) -> Report:
+    """One row for each of these launches, with throughput and energy, the newest last."""
+    rows = sorted(
+        catalogue.rows(places, ROW_COLUMNS), key=lambda row: (str(row["run_id"]), row["launch_index"] or 0)
+    )
+    shown = rows if last is None else rows[-last:]
+    hidden = [Note("info", f"the newest {len(shown):,} of {count(len(rows), 'launch')}es; --all shows all")]
+    table = Table("launches", "Launches", LAUNCH_COLUMNS, tuple(map(_make_launch_row, shown)))
+    return Report(
+        kind="query",
+        title="Launches",
+        sections=(table,),
+        notes=(
+            *(hidden if len(shown) < len(rows) else []),
+            *(Note("warning", text) for text in catalogue.problems),
+        ),
+        more=("one of the runs: hpcdl report RUN",),
+    )
+
+
+def _make_launch_row(row: dict[str, Any]) -> tuple[Cell, ...]:
+    estimated = "estimated" if row["basis"] in {"estimated", "part estimated"} else ""
+    return (
+        row["run_id"],
+        row["launch"],
+        row["state"],
+        row["name"],
+        row["model"],
+        row["variant"],
+        name_engine(row["engine"] or "", row["transport"] or ""),
+        name_size(row["nodes"], row["ranks"]) if row["nodes"] else None,
+        read_quantity(row, "images_per_s", "images/s", "why_missing"),
+        read_quantity(row, "average_w", "W", "energy_missing", estimated),
+        read_quantity(row, "j_per_image", "J/image", "energy_missing", estimated),
+        read_quantity(row, "images_per_j", "images/J", "energy_missing", estimated),
+        row["boundary"],
+        row["basis"],
+        _mark(row),
+        row["time"],
+        row["tags"] or None,
+        row["site"],
+        row["benchmark_id"],
+    )
+
+
+def read_quantity(row: dict[str, Any], name: str, unit: Unit, why: str, mark: str = "") -> Quantity:
+    """A column of a row with the ends of its interval, or why it is missing."""
+    if row[name] is None:
+        return Quantity(Missing(missing=row[why] or "its records do not say"), unit)
+    return Quantity(row[name], unit, mark, low=row.get(f"{name}_low"), high=row.get(f"{name}_high"))

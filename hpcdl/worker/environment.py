@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import socket
 import sys
 from pathlib import Path
@@ -67,7 +68,15 @@ def read_host(place: Place, device: torch.device) -> Host:
         cores_of_host=len(whole.cores) if whole else None,
         vector=arithmetic.read_vector(),
         vector_of_cpu=arithmetic.read_vector_of_cpu(),
+        driver=read_driver() if gpu else None,
+        kernel=platform.release(),
     )
+
+
+def read_driver(path: str = "/proc/driver/nvidia/version") -> str | None:
+    """The version of NVIDIA's kernel module ('580.65.06'), by its own file; None where there is none."""
+    found = re.search(r"^NVRM version:.*?\s(\d+(?:\.\d+)+)\s", _read_line(path))
+    return found[1] if found else None
 
 
 def _read_line(path: str) -> str:

@@ -27,6 +27,7 @@ COMMANDS = [
     "report",
     "compare",
     "predict",
+    "history",
     "cancel",
     "models",
     "doctor",
@@ -208,10 +209,10 @@ def test_a_network_that_is_not_there(hpcdl):
 
 
 def test_a_defect_is_called_one_and_shows_no_traceback(hpcdl, monkeypatch):
-    def break_down(self):
+    def break_down(self, **_):
         raise RuntimeError("nobody thought of this")
 
-    monkeypatch.setattr(Store, "runs", break_down)
+    monkeypatch.setattr(Store, "names", break_down)
     code, _, err = hpcdl("list")
     assert code == 1
     assert "defect of hpcdl: RuntimeError: nobody thought of this" in err

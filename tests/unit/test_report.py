@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from hpcdl import report
+from hpcdl.analysis.catalogue import read_stores
 from hpcdl.analysis.job import analyse_run
 from hpcdl.durable import publish_record
 from hpcdl.metering import Source, Unavailable
@@ -24,6 +25,7 @@ from hpcdl.report.formats import FORMATS
 from hpcdl.report.listing import list_runs
 from hpcdl.report.models import describe_model, list_models
 from hpcdl.store import Store
+from hpcdl.stores import Stores
 from tests.unit import records_maker
 from tests.unit.records_maker import KILLED, STOPPED, Recording, record, write_run, write_trace
 
@@ -410,7 +412,7 @@ def test_the_list_of_runs(tmp_path):
     record(broken, 1, BROKEN)
     torn = write_run(tmp_path, run_id="20261122-160000-bbbb")
     torn.job_path.write_text("{")
-    content = list_runs(Store(tmp_path).runs())
+    content = list_runs(read_stores(Stores([Store(tmp_path)])))
     rows = json.loads(as_json.render(content))["runs"]
     assert [(row["state"], row["model"], row["nodes"]) for row in rows] == [
         ("completed", "alexnet", 4),
@@ -423,7 +425,7 @@ def test_the_list_of_runs(tmp_path):
 
 
 def test_the_list_of_no_runs(tmp_path):
-    assert "hpcdl run smoke" in as_terminal.write(list_runs(Store(tmp_path / "none").runs()))
+    assert "hpcdl run smoke" in as_terminal.write(list_runs(read_stores(Stores([Store(tmp_path / "none")]))))
 
 
 def test_models_say_what_the_tables_say():
