@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from hpcdl.analysis.ending import JobState
 from hpcdl.analysis.job import analyse_run
 from hpcdl.bundle.manifest import RECORDS, REPORTS
+from hpcdl.report import formats
 from hpcdl.report.building import build_report
-from hpcdl.report.formats import FORMATS
 from hpcdl.store import RunFolder
 
 if TYPE_CHECKING:
@@ -36,6 +36,6 @@ def _analyse(folder: Path, run: BundledRun) -> RunResult:
     return replace(result, path=place)
 
 
-def render(report: Report) -> dict[str, str]:
+def render(report: Report) -> dict[str, str | bytes]:
     """File name -> text, in all formats that are there."""
-    return {REPORTS[form]: FORMATS[form](report) for form in REPORTS if form in FORMATS}
+    return {name: formats.render(report, form) for form, name in REPORTS.items()}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpcdl.cli import data, doctor, history, judge, listing, look, models, power, probe, start
+from hpcdl.cli import data, doctor, history, judge, listing, look, models, power, probe, report, start
 
 app = typer.Typer(
     name="hpcdl",
@@ -42,7 +42,9 @@ app.command("probe", rich_help_panel="Measure")(probe.probe)
 app.command("list", rich_help_panel="Look")(listing.list_runs)
 app.command("status", rich_help_panel="Look")(look.status)
 app.command("logs", rich_help_panel="Look")(look.logs)
-app.command("report", rich_help_panel="Look")(look.report)
+app.add_typer(
+    report.app, name="report", rich_help_panel="Look", help="The report of runs; bundles of reports."
+)
 app.command("compare", rich_help_panel="Conclude")(judge.compare)
 app.command("predict", rich_help_panel="Conclude")(judge.predict)
 app.command("history", rich_help_panel="Conclude")(history.history)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hpcdl.analysis.ending import JobState
     from hpcdl.analysis.job import RunResult
     from hpcdl.store import RunFolder, Store
@@ -104,52 +102,6 @@ def logs(
     for path in written:
         print(f"==> {path} <==")
         print(path.read_text(encoding="utf-8", errors="replace"), end="")
-
-
-def report(
-    runs: Annotated[list[str] | None, typer.Argument(help="Runs; without any, the last one.")] = None,
-    *,
-    form: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
-    output: Annotated[str | None, typer.Option("--output", "-o", help="Into a file.", metavar="FILE")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Show what is withheld, marked as such.")] = False,
-    site: Annotated[
-        str | None, typer.Option("--site", help="Prices of this site file.", metavar="FILE")
-    ] = None,
-    boundary: Annotated[str | None, typer.Option("--boundary", help="device, node or facility.")] = None,
-    accuracy: Annotated[str | None, typer.Option("--accuracy", help="CPU against GPU up to it: 98%.")] = None,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """The report of one run, or of several together: throughput, steps, phases, scaling, power, cost."""
-    from pathlib import Path
-
-    from hpcdl import report as reports
-    from hpcdl.cli import screen
-    from hpcdl.cli.pricing import read_accuracy, read_pricing
-
-    pricing, reached = read_pricing(site), read_accuracy(accuracy)
-
-    place = open_store(store)
-    content = reports.build(
-        [analyse(place.find(run)) for run in runs or ["last"]],
-        force=force,
-        pricing=pricing,
-        boundary=boundary,
-        accuracy=reached,
-    )
-    if output is None:
-        screen.show(content, form, as_json=as_json)
-    else:
-        _write(Path(output), screen.write(content, "json" if as_json else form))
-
-
-def _write(path: Path, text: str) -> None:
-    from hpcdl.errors import Mistake
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as problem:
-        raise Mistake(f"{path} cannot be written ({problem.strerror}).") from None
 
 
 def cancel(run: RunArgument = "last", *, store: StoreOption = None) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from hpcdl.cli.look import JsonOption
+from hpcdl.cli.look import JsonOption  # noqa: TC001 (Typer reads the annotations)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import click
+    from collections.abc import Sequence
 
     from hpcdl.analysis.job import RunResult
     from hpcdl.report.content import Report
@@ -25,7 +23,8 @@ SHOW = "show"
 class Verbs(TyperGroup):
     """`hpcdl report` with runs, or with nothing, shows; what is a verb of its own is one."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    # Any: newer versions of Typer carry a Click of their own, so that its Context has two homes.
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put in the verb that nobody types."""
         said = args if args and args[0] in self.commands else [SHOW, *args]
         parsed: list[str] = super().parse_args(ctx, said)
@@ -84,21 +83,39 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """The report of one run, or of several together: throughput, scaling, power, cost, and what is withheld and why."""
+    from hpcdl import report as reports
+    from hpcdl.cli.pricing import read_accuracy, read_pricing
     from hpcdl.report import kinds
     from hpcdl.report.formats import FORMATS, settle_name
 
     forms = [settle_name(part.strip()) for part in ("json" if as_json else form).split(",")]
-    chosen = kinds.read_kinds(kind)
+    wanted = kinds.read_kinds(kind)
+    _refuse_two_choices(runs, where)
     _refuse_contradictions(forms, out, output, table)
-    results = _choose(runs, where, store)
-    content = _build(results, pictured=any(FORMATS[name].pictured for name in forms), force=force)
-    content = kinds.select(content, chosen)
+    pricing, reached = read_pricing(site), read_accuracy(accuracy)
+    content = reports.build(
+        _choose(runs, where, store),
+        force=force,
+        pictured=any(FORMATS[name].pictured for name in forms),
+        costs="cost" in wanted,
+        pricing=pricing,
+        boundary=boundary,
+        accuracy=reached,
+    )
+    content = kinds.select(content, wanted)
     if out is not None:
         _fill(Path(out), content, forms)
     elif output is not None:
         _write(Path(output), _render(content, forms[0], table))
     else:
         _print(content, forms[0], table)
+
+
+def _refuse_two_choices(runs: list[str] | None, where: str | None) -> None:
+    from hpcdl.errors import Mistake
+
+    if runs and where is not None:
+        raise Mistake("runs are chosen by name or by --where, not by both.", do="Leave one of them out.")
 
 
 def _refuse_contradictions(
@@ -115,13 +132,16 @@ def _refuse_contradictions(
 
 
 def _choose(runs: list[str] | None, where: str | None, store: list[str] | None) -> list[RunResult]:
-    raise NotImplementedError
+    """The runs that are named, or that fit a query; each once, in the order in which they were named."""
+    from hpcdl.analysis.catalogue import select_runs
+    from hpcdl.cli.look import analyse, ask_executors, open_stores
 
-
-def _build(results: Sequence[RunResult], *, pictured: bool, force: bool) -> Report:
-    from hpcdl import report as reports
-
-    return reports.build(results, force=force, pictured=pictured)
+    stores = open_stores(store)
+    if where is not None:
+        folders = select_runs(stores, where, ask=ask_executors)
+    else:
+        folders = [folder for text in runs or ["last"] for folder in stores.find_all(text)]
+    return [analyse(folder) for folder in {folder.path: folder for folder in folders}.values()]
 
 
 def _render(content: Report, form: str, table: str | None) -> Content:

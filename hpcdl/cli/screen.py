@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from hpcdl.errors import UnknownName
+from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
     from hpcdl.report.content import Report
@@ -19,7 +19,7 @@ talk = Console(stderr=True, highlight=False, markup=False)
 
 
 def show(report: Report, form: str = "terminal", *, as_json: bool = False) -> None:
-    """A report on stdout, in a format by name.
+    """A report on stdout, in a format of text by name.
 
     Raises:
         UnknownName: There is no such format.
@@ -33,9 +33,17 @@ def show(report: Report, form: str = "terminal", *, as_json: bool = False) -> No
 
 
 def write(report: Report, form: str) -> str:
-    """A report as text. Raises UnknownName for a format that there is not."""
-    from hpcdl.report.formats import FORMATS
+    """A report as text.
 
-    if form not in FORMATS:
-        raise UnknownName("report format", form, FORMATS)
-    return FORMATS[form](report)
+    Raises:
+        UnknownName: There is no such format.
+        Mistake: It is no text.
+    """
+    from hpcdl.report.formats import render
+
+    text = render(report, form)
+    if isinstance(text, bytes):
+        raise Mistake(
+            f"{form} is no text to print.", do="`hpcdl report` writes it into a file: --output FILE."
+        )
+    return text

@@ -56,13 +56,15 @@ def test_what_did_not_complete_is_not_drawn(tmp_path):
     assert not pictures.keys() - {"phases"}
 
 
-def test_phases_add_up(tmp_path):
-    _, pictures = draw(digits_run, tmp_path)
+def test_phases_add_up_and_a_single_launch_has_them_in_its_table(tmp_path):
+    _, pictures = draw(scaling_run, tmp_path / "several")
     form = pictures["phases"].form
     assert isinstance(form, Stack)
-    [(label, parts)] = form.bars
-    assert label == "#1: 2 ranks on 1 node"
-    assert sum(value for _, value in parts) == pytest.approx(1)
+    assert [label for label, _ in form.bars][:2] == ["#1: 1 rank", "#2: 2 ranks on 2 nodes"]
+    for _, parts in form.bars:
+        assert sum(value for _, value in parts) == pytest.approx(1)
+    _, pictures = draw(digits_run, tmp_path / "single")
+    assert "phases" not in pictures
 
 
 def test_power_over_time_shades_the_window(tmp_path):

@@ -19,9 +19,8 @@ from hpcdl.durable import publish_record
 from hpcdl.metering import Source, Unavailable
 from hpcdl.networks import NETWORKS
 from hpcdl.records import Missing, Submission
-from hpcdl.report import as_json, as_markdown, as_terminal
+from hpcdl.report import as_json, as_markdown, as_terminal, formats
 from hpcdl.report.content import Column, Note, Quantity, Report, Table
-from hpcdl.report.formats import FORMATS
 from hpcdl.report.listing import list_runs
 from hpcdl.report.models import describe_model, list_models
 from hpcdl.store import Store
@@ -29,6 +28,7 @@ from hpcdl.stores import Stores
 from tests.unit import records_maker
 from tests.unit.records_maker import KILLED, STOPPED, Recording, record, write_run, write_trace
 
+TEXTS = ("terminal", "markdown", "json", "html")
 GOLDEN = Path(__file__).parents[1] / "golden"
 RATES = (1000.0, 1950.0, 3700.0, 1010.0)
 BROKEN = Recording(
@@ -194,22 +194,22 @@ def test_nothing_is_wider_than_the_terminal(name, width, tmp_path):
     assert max(map(len, lines)) <= width
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", TEXTS)
 @pytest.mark.parametrize("make", [rehearsal_run, killed_run, digits_run])
 def test_every_format_says_rehearsal(form, make, tmp_path):
-    assert "REHEARSAL" in FORMATS[form](build(make, tmp_path))
+    assert "REHEARSAL" in formats.render(build(make, tmp_path), form)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", TEXTS)
 def test_every_format_says_published_only_where_it_is(form, tmp_path):
-    text = FORMATS[form](build(scaling_run, tmp_path))
+    text = formats.render(build(scaling_run, tmp_path), form)
     assert "published" in text
     assert "REHEARSAL" not in text
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", TEXTS)
 def test_every_format_names_culprit_and_reason(form, tmp_path):
-    text = " ".join(FORMATS[form](build(killed_run, tmp_path)).split()).replace("\\", "")
+    text = " ".join(formats.render(build(killed_run, tmp_path), form).split()).replace("\\", "")
     assert "rank 2 (node3): killed by signal 9 (SIGKILL) at step 9" in text
     assert "7 steps are kept, marked partial" in text
     assert "the launch stopped after 7 of 40 steps" in text
@@ -218,7 +218,7 @@ def test_every_format_names_culprit_and_reason(form, tmp_path):
 
 @pytest.mark.parametrize("form", ["terminal", "markdown"])
 def test_a_withheld_number_is_not_published_with_its_reason(form, tmp_path):
-    text = " ".join(FORMATS[form](build(rehearsal_run, tmp_path)).split())
+    text = " ".join(formats.render(build(rehearsal_run, tmp_path), form).split())
     assert "not published: 4 hosts share one boot id" in text
 
 
