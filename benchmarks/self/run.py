@@ -21,6 +21,7 @@ import exchange
 import instruments
 import listing
 import loading
+import pages
 import records
 import sampling
 import startup
@@ -40,6 +41,7 @@ BENCHES: dict[str, tuple[Callable[[], list[Row]], str]] = {
     "instruments": (instruments.measure, "about 2 minutes"),
     "records": (records.measure, "about 3 minutes, and 2 GB of disk"),
     "sampling": (sampling.measure, "about 3 minutes"),
+    "pages": (pages.measure, "about a minute, and 500 MB of disk"),
     "loading": (loading.measure, "a minute"),
     "listing": (listing.measure, "about a minute"),
 }

@@ -56,6 +56,10 @@ if TYPE_CHECKING:
     from hpcdl.report.pictures import Picture
 
 
+# Of more runs the reader knows how they were chosen.
+RUNS_NAMED = 8
+
+
 @dataclass(frozen=True)
 class _Analyses:
     """All that was found over the launches of all runs together; `outlooks` are of the study's tables, in turn."""
@@ -210,7 +214,8 @@ def _point_further(results: Sequence[RunResult]) -> Iterator[str]:
     for result in results:
         if result.state in {"failed", "lost", "refused", "stopped"}:
             yield f"logs: hpcdl logs {result.run_id}"
-    runs = " ".join(result.run_id for result in results)
-    yield f"the same facts: hpcdl report {runs} --format markdown or --format json"
-    for result in results:
+    runs = " ".join(result.run_id for result in results[:RUNS_NAMED])
+    more = " …" if len(results) > RUNS_NAMED else ""
+    yield f"the same with pictures: hpcdl report {runs}{more} --format html (or pdf, md, csv, json, png, svg)"
+    for result in results[:RUNS_NAMED]:
         yield f"records: {result.path}"
