@@ -274,6 +274,11 @@ def test_todays_prices_stand_above_those_of_the_run(tmp_path):
     held = choose_tariff(result, today)
     assert (held.currency, held.read("electricity_per_kwh"), held.read("pue")) == ("USD", 0.1, 1.2)
     assert held.origin == "site.toml"
+    assert held.origin_of("pue") == "site.toml"
+    # A PUE that today's file does not know is the one that the run has recorded.
+    knowing = analyse_run(write_cpu(tmp_path / "pue", site={"power": {"pue": 1.4}}))
+    silent = choose_tariff(knowing, dataclasses.replace(today, pue=None))
+    assert (silent.read("pue"), silent.origin_of("pue")) == (1.4, "recorded with run run-cpu")
     # A site file without prices is not asked.
     assert choose_tariff(result, Pricing(Cost(), 1.2, "site.toml")) == recorded
 
