@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from hpcdl.analysis.cost import Costs
 
+NEVER = Missing(missing="no utilisation is enough")
 Verdict = Literal["first", "second", "first above", "second above", "equal"]
 
 
@@ -58,6 +59,11 @@ class BreakEven:
     utilisation: Reading
     needed: Reading
     with_idle: bool
+
+    @property
+    def never(self) -> bool:
+        """Whether the first is not cheaper than the second is now, however busy it is."""
+        return self.needed == NEVER
 
 
 def compare_pairs(costs: Sequence[Costs]) -> tuple[BreakEven, ...]:
@@ -116,5 +122,5 @@ def _find_needed(line: Line, cost: float) -> Reading:
     """The utilisation at which a line comes down to a cost."""
     room = cost - line.running
     if room <= 0 or line.fixed > room:
-        return Missing(missing="no utilisation is enough")
+        return NEVER
     return line.fixed / room

@@ -9,7 +9,7 @@ from hpcdl.prices import Assumption
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from hpcdl.analysis.job import RunResult
     from hpcdl.prices import Cost, Pricing
@@ -36,7 +36,7 @@ class Tariff:
     """All assumptions that hold for some launches; None: not given.
 
     `node_price` is that of the launches' partition, or of any node. Amounts of money are in `currency`. `origin` says
-    where the figures are from; two tariffs are equal where all their figures are.
+    where the figures are from, `pue_origin` where the PUE is; two tariffs are equal where all their figures are.
     """
 
     currency: str | None = None
@@ -47,11 +47,16 @@ class Tariff:
     pue: Assumption | None = None
     carbon_kg_per_kwh: Assumption | None = None
     origin: str = field(default="", compare=False)
+    pue_origin: str = field(default="", compare=False)
 
     def read(self, name: Name) -> Reading:
         """The value of an assumption; missing, with what to do, where it is not given."""
         figure: Assumption | None = getattr(self, name)
         return Missing(missing=f"add {name} to [cost] in the site file") if figure is None else figure.value
+
+    def origin_of(self, name: Name) -> str:
+        """Where an assumption is from."""
+        return self.pue_origin if name == "pue" else self.origin
 
     def at(self, name: Name, value: float) -> Tariff:
         """The same with another value of one assumption."""
@@ -67,14 +72,19 @@ def choose_tariff(result: RunResult, pricing: Pricing | None) -> Tariff:
         pricing: Of a site file of today; without prices in it, it does not count.
     """
     site = result.job.site
+    recorded = f"recorded with run {result.run_id}"
+    known = [(site.metered.pue, recorded)]
     if pricing is not None and pricing.cost.given:
-        today = pricing.pue if pricing.pue is not None else site.power.pue
-        return _make_tariff(pricing.cost, today, site.slurm.partition, pricing.source)
-    origin = f"recorded with run {result.run_id}"
-    return _make_tariff(site.cost, site.power.pue, site.slurm.partition, origin)
+        known.insert(0, (pricing.pue, pricing.source))
+        return _make_tariff(pricing.cost, known, site.slurm.partition, pricing.source)
+    return _make_tariff(site.cost, known, site.slurm.partition, recorded)
 
 
-def _make_tariff(cost: Cost, pue: float | None, partition: str | None, origin: str) -> Tariff:
+def _make_tariff(
+    cost: Cost, pues: Sequence[tuple[float | None, str]], partition: str | None, origin: str
+) -> Tariff:
+    """The PUE is that of the prices, else the first that is known of tables of power, each with where it is from."""
+    pue, pue_origin = next(((value, where) for value, where in pues if value is not None), (None, ""))
     return Tariff(
         currency=cost.currency,
         electricity_per_kwh=cost.electricity_per_kwh,
@@ -84,6 +94,7 @@ def _make_tariff(cost: Cost, pue: float | None, partition: str | None, origin: s
         pue=cost.pue or (None if pue is None else Assumption(value=pue)),
         carbon_kg_per_kwh=cost.carbon_kg_per_kwh,
         origin=origin,
+        pue_origin=origin if cost.pue else pue_origin,
     )
 
 

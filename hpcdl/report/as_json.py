@@ -6,6 +6,9 @@
      "energy": […], "meters": […], "energy_scaling": […], "power_limits": […], "engines": […], "attribution": […],
      "stragglers": […], "probes": […], "links": […], "hosts": […], "checks": […], "notes": […], "more": […]}
 
+Where there are prices, also "cost", "assumptions", "sensitivity" and "break_even"; where CPU and GPU have trained the
+same, "cpu_gpu" and "cpu_audit".
+
 A number with an interval has the ends of its 95 % interval as "low" and "high", where they are finite. A number that
 is not published is {"missing": reason, "unit": …}, and never 0 or null; null does not apply. With --force it has the
 number that is withheld beside the reason, as "withheld".

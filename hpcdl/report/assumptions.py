@@ -75,6 +75,6 @@ def _make_row(name: Name, tariff: Tariff, letters: str) -> tuple[Cell, ...]:
         None if high is None else show_value(name, high, tariff),
         (figure.date or None) if figure else None,
         (figure.source or "not named") if figure else None,
-        tariff.origin if figure else None,
+        tariff.origin_of(name) if figure else None,
         letters,
     )

@@ -63,8 +63,9 @@ def _note_energy(study: CostStudy) -> Iterator[Note]:
     for reason, letters in absent.items():
         yield Note(
             "warning",
-            f"{_place(letters, study.costs)}: no energy, and so neither electricity nor a total: {reason}. hpcdl samples "
-            "power beside every training unless --no-power is given; `hpcdl power sensors` says what a node can meter",
+            f"{_place(letters, study.costs)}: no energy, and so neither electricity nor a total: {reason}. hpcdl "
+            "samples power beside every training unless --no-power is given; `hpcdl power sensors` says what can be "
+            "metered",
         )
     if isinstance(study.boundary, Missing) and sum(map(len, absent.values())) < len(study.costs):
         yield Note("warning", f"cost: no electricity is compared: {study.boundary.missing}")
@@ -79,8 +80,8 @@ def _note_prices(costs: Sequence[Costs]) -> Iterator[Note]:
     for words, letters in lacking.items():
         yield Note(
             "info",
-            f"{_place(letters, costs)}: not given: {words}. Add them to [cost] in the site file; docs/cost.md says what "
-            "each is",
+            f"{_place(letters, costs)}: not given: {words}. Add them to [cost] in the site file; docs/cost.md "
+            "says what each is",
         )
     currencies = join(one.tariff.currency for one in costs if one.tariff.currency)
     if " and " in currencies:

@@ -120,7 +120,7 @@ def _make_row(line: Line, one: Pairing) -> tuple[Cell, ...]:
         line.measure,
         *sides,
         show_amount(line.ratio, "times", "estimated" if estimated else ""),
-        None if ends is None else f"{format_number(ends.low, 3)} to {format_number(ends.high, 3)}",
+        None if ends is None else f"{format_number(ends.low)} to {format_number(ends.high)}",
     )
 
 
@@ -164,7 +164,7 @@ def _note(one: Pairing) -> Iterator[Note]:
     if failed:
         yield Note(
             "warning",
-            f"the CPU side could do better, and the GPU looks better than it is: {'; '.join(failed)}",
+            f"not all of the audit of the CPU side held, and the ratios may flatter the GPU: {'; '.join(failed)}",
         )
     if one.cpu.counted.nodes != one.gpu.counted.nodes:
         yield Note(

@@ -66,7 +66,7 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "fraction": _format_percent,
     "half-width": lambda value: f"±{_format_percent(value)}",
     "change": lambda value: f"{100 * value:+.1f} %",
-    "times": lambda value: f"{value:.2f} x",
+    "times": lambda value: f"{value:.2f} x" if value >= 0.1 else f"{format_number(value, 3)} x",
     "p": lambda value: f"{value:.3f}" if value >= 0.0005 else "<0.001",
     "number": lambda value: f"{value:g}".replace("e-0", "e-"),
     "ratio": lambda value: f"{value:,.2f}",

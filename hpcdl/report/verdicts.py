@@ -92,10 +92,20 @@ def _make_pair_row(pair: BreakEven) -> tuple[Cell, ...]:
         pair.first.configuration.letter,
         pair.second.configuration.letter,
         describe_verdict(pair),
-        Quantity(pair.utilisation, "fraction", mark),
-        Quantity(pair.needed, "fraction", mark),
+        _show_crossing(pair, mark),
+        _show_needed(pair, mark),
         "included" if pair.with_idle else "left out",
     )
+
+
+def _show_crossing(pair: BreakEven, mark: str) -> Cell:
+    """Where one of the two is always cheaper there is no such place, and none is missing."""
+    never = not isinstance(pair.verdict, Missing) and isinstance(pair.utilisation, Missing)
+    return None if never else Quantity(pair.utilisation, "fraction", mark)
+
+
+def _show_needed(pair: BreakEven, mark: str) -> Cell:
+    return "never" if pair.never else Quantity(pair.needed, "fraction", mark)
 
 
 def describe_verdict(pair: BreakEven) -> str:

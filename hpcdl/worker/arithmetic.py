@@ -36,7 +36,9 @@ def read_vector_of_cpu(cpuinfo: Path = CPUINFO) -> str | None:
 
 def read_onednn() -> str:
     """The version of oneDNN (MKL-DNN) that torch computes with; 'none' where it was built without, or it is off."""
-    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):  # type: ignore[no-untyped-call]
+    # Not every torch that hpcdl runs with lets it be switched off.
+    enabled = getattr(torch.backends.mkldnn, "enabled", True)
+    if not (enabled and torch.backends.mkldnn.is_available()):  # type: ignore[no-untyped-call]
         return "none"
     found = re.search(r"MKL-DNN v(\S+)", torch.__config__.show())
     return found[1] if found else "version not told"
