@@ -24,17 +24,16 @@ from hpcdl.report.cells import show_table
 from hpcdl.report.drawing import specify
 from hpcdl.report.drawing.looks import COLOURS, configure, name_colours, pick_colours
 from hpcdl.report.drawing.tables import tabulate
+from hpcdl.report.ordering import CHECKS, place_pictures, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hpcdl.report.cells import ShownCell, ShownTable
-    from hpcdl.report.content import Note, Report
+    from hpcdl.report.content import Report
     from hpcdl.report.pictures import Picture
 
 TEMPLATES = importlib.resources.files("hpcdl.report") / "templates"
-# Hidden tables that belong to the provenance: what the gate looked at.
-CHECKS = ("checks",)
 PARTS = 6
 
 
@@ -65,11 +64,11 @@ class _Part:
 
 def render(report: Report) -> str:
     """The report as the text of one HTML file."""
-    drawn = tuple(_prepare(place, picture) for place, picture in enumerate(report.pictures))
+    drawn = {id(picture): _prepare(place, picture) for place, picture in enumerate(report.pictures)}
     style = _write_palette() + _read("report.css")
     scripts = [*([_load_runtime(), _read("pictures.js")] if drawn else []), _read("sort.js")]
     head, _, tail = report.title.partition(" · ")
-    first, sections = _lay_out(report, drawn)
+    first, sections = place_pictures(report)
     page = _environment().get_template("report.html.j2")
     return page.render(
         report=report,
@@ -77,10 +76,13 @@ def render(report: Report) -> str:
         head=head,
         tail=tail,
         notes=[(KINDS[note.kind], note) for note in weigh(report.notes)],
-        drawn=drawn,
-        first=first,
-        sections=sections,
-        checks=[show_table(table) for table in report.sections if table.hidden and table.key in CHECKS],
+        drawn=bool(drawn),
+        first=[drawn[id(picture)] for picture in first],
+        sections=[
+            _Section(show_table(table), tuple(drawn[id(picture)] for picture in pictures))
+            for table, pictures in sections
+        ],
+        checks=[show_table(table) for table in report.sections if table.key in CHECKS],
         more=[(what, rest) for what, _, rest in (line.partition(": ") for line in report.more)],
         settings=_write_json(_settings()) if drawn else "",
         # Both are files of ours, written for the places where they stand.
@@ -90,26 +92,9 @@ def render(report: Report) -> str:
     )
 
 
-def weigh(notes: Sequence[Note]) -> list[Note]:
-    """Notes in the order of their weight: what failed comes first."""
-    weights = list(KINDS)
-    return sorted(notes, key=lambda note: weights.index(note.kind))
-
-
 def _prepare(place: int, picture: Picture) -> _Drawn:
     spec = specify(picture, name_colours())
     return _Drawn(place, picture, _write_json(spec), show_table(tabulate(picture)))
-
-
-def _lay_out(report: Report, drawn: Iterable[_Drawn]) -> tuple[list[_Drawn], list[_Section]]:
-    """Pictures beside the first table of the key that they name; all others before the tables."""
-    waiting = list(drawn)
-    sections = []
-    for table in report.shown:
-        beside = tuple(one for one in waiting if one.picture.beside == table.key)
-        waiting = [one for one in waiting if one not in beside]
-        sections.append(_Section(show_table(table), beside))
-    return waiting, sections
 
 
 def _settings() -> dict[str, Any]:
