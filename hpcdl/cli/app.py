@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpcdl.cli import data, doctor, judge, look, models, power, probe, start
+from hpcdl.cli import data, doctor, judge, look, models, power, probe, published, start
 
 app = typer.Typer(
     name="hpcdl",
@@ -47,6 +47,7 @@ app.command("compare", rich_help_panel="Conclude")(judge.compare)
 app.command("predict", rich_help_panel="Conclude")(judge.predict)
 app.command("cancel", rich_help_panel="Measure")(look.cancel)
 app.command("models", rich_help_panel="Know")(models.models)
+app.command("published", rich_help_panel="Know")(published.published)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)
 app.add_typer(data.app, name="data", rich_help_panel="Know", help="Look at training data.")
 app.add_typer(

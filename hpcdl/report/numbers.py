@@ -18,7 +18,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 # The phases of a step, told apart by shade where there is no colour.
 SHADES = {"input": "▒", "compute": "█", "exchange": "░", "update": "▓"}
 BAR_WIDTH = 24
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 

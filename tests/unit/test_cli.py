@@ -29,6 +29,7 @@ COMMANDS = [
     "predict",
     "cancel",
     "models",
+    "published",
     "doctor",
 ]
 WORKERS = ["torch", "horovod", "nvidia", "mpi4py", "pynvml"]
