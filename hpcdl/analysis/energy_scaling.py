@@ -81,7 +81,7 @@ def _tabulate(question: Question, key: _Key, metered: Sequence[_Metered], *, for
         sizes.setdefault((launch.world_size, launch.plan.nodes), []).append(figure)
     rehearsal = next((launch.rehearsal for launch, _ in metered if launch.rehearsal), None)
     withheld = None if force or rehearsal is None else Missing(missing=f"{rehearsal} (--force shows it)")
-    combined = {size: _combine(figures) for size, figures in sizes.items()}
+    combined = {size: combine_costs(figures) for size, figures in sizes.items()}
     base = combined[min(sizes)]
     points = tuple(
         _make_point(size, len(sizes[size]), here, base, withheld) for size, here in combined.items()
@@ -90,34 +90,36 @@ def _tabulate(question: Question, key: _Key, metered: Sequence[_Metered], *, for
 
 
 @dataclass(frozen=True)
-class _Combined:
+class Combined:
+    """J/image over repeats, with its interval where it has one."""
+
     value: Reading
     interval: Interval | None
 
 
-def _combine(figures: Sequence[Figure]) -> _Combined:
+def combine_costs(figures: Sequence[Figure]) -> Combined:
     """Over repeats: Student's t over three and more, the hull of two, one's own."""
     costs = [figure.j_per_image for figure in figures]
     absent = next((cost for cost in costs if isinstance(cost, Missing)), None)
     if absent is not None:
-        return _Combined(absent, None)
+        return Combined(absent, None)
     values = [cost for cost in costs if not isinstance(cost, Missing)]
     if len(values) > 2:
         found = estimate_over_repeats(values)
         # What the meters leave open is the same each time: repeating does not even it out.
         open_low = statistics.fmean(figure.open_low for figure in figures)
         open_high = statistics.fmean(figure.open_high for figure in figures)
-        return _Combined(
+        return Combined(
             found.value,
             replace(found, low=max(0.0, found.low - open_low), high=found.high + open_high),
         )
     intervals = [figure.interval for figure in figures if figure.interval is not None]
     mean = statistics.fmean(values)
-    return _Combined(mean, hull(intervals, mean) if len(intervals) == len(values) else None)
+    return Combined(mean, hull(intervals, mean) if len(intervals) == len(values) else None)
 
 
 def _make_point(
-    size: tuple[int, int], count: int, here: _Combined, base: _Combined, withheld: Missing | None
+    size: tuple[int, int], count: int, here: Combined, base: Combined, withheld: Missing | None
 ) -> EnergyPoint:
     ranks, nodes = size
     efficiency = withheld or derive(lambda cost, least: least / cost, here.value, base.value)

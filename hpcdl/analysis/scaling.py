@@ -95,7 +95,7 @@ def compare_sizes(results: Sequence[RunResult], *, force: bool = False) -> Scali
         results: One run or several.
         force: Show speed-up and efficiency of rehearsals too, marked.
     """
-    groups = _gather(results)
+    groups = gather_questions(results)
     left_over = {question: members for question, members in groups.items() if _count_sizes(members) == 1}
     tables = tabulate_sizes(results, force=force)
     return ScalingStudy(
@@ -109,11 +109,12 @@ def tabulate_sizes(results: Sequence[RunResult], *, force: bool = False) -> tupl
     homes = {id(launch): result for result in results for launch in result.trainings}
     return tuple(
         _tabulate(question, members, runs=[homes[id(member)] for member in members], force=force)
-        for question, members in _gather(results).items()
+        for question, members in gather_questions(results).items()
     )
 
 
-def _gather(results: Sequence[RunResult]) -> dict[Question, list[LaunchResult]]:
+def gather_questions(results: Sequence[RunResult]) -> dict[Question, list[LaunchResult]]:
+    """The launches of complete steps by the question that they ask."""
     return group(launch for result in results for launch in result.trainings if launch.plan.variant == "full")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hpcdl.cli import data, doctor, judge, look, models, power, probe, published, start
+from hpcdl.cli import data, doctor, estimate, judge, look, models, power, probe, published, start
 
 app = typer.Typer(
     name="hpcdl",
@@ -45,6 +45,12 @@ app.command("logs", rich_help_panel="Look")(look.logs)
 app.command("report", rich_help_panel="Look")(look.report)
 app.command("compare", rich_help_panel="Conclude")(judge.compare)
 app.command("predict", rich_help_panel="Conclude")(judge.predict)
+app.add_typer(
+    estimate.app,
+    name="estimate",
+    rich_help_panel="Conclude",
+    help="What follows from measurements: equivalent systems, time to train.",
+)
 app.command("cancel", rich_help_panel="Measure")(look.cancel)
 app.command("models", rich_help_panel="Know")(models.models)
 app.command("published", rich_help_panel="Know")(published.published)

@@ -28,6 +28,7 @@ Unit = Literal[
     "p",
     "loss",
     "number",
+    "nodes",
     "bytes",
     "bytes/s",
     "FLOP",

@@ -69,6 +69,7 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "times": lambda value: f"{value:.2f} x",
     "p": lambda value: f"{value:.3f}" if value >= 0.0005 else "<0.001",
     "number": lambda value: f"{value:g}".replace("e-0", "e-"),
+    "nodes": lambda value: f"{value:,.0f}",
     "ratio": lambda value: f"{value:,.2f}",
     "serial": lambda value: f"{value:.3f}",
     "s": _format_seconds,
