@@ -97,15 +97,15 @@ class Sweep:
         if isinstance(self.fit, Missing):
             return 1 if 1 in enough else None
         short = {point.nodes for point in self.whole} - set(enough)
-        found = find_first(lambda nodes: self._law(nodes) >= images_per_s, self.least, self._most())
+        found = find_first(lambda nodes: self._law(nodes) >= images_per_s, self.least, self.most)
         # Where it was measured, the measurement counts and not the law.
         while found is not None and found in short:
-            found = found + 1 if found < self._most() and self._law(found + 1) >= images_per_s else None
+            found = found + 1 if found < self.most and self._law(found + 1) >= images_per_s else None
         return min((nodes for nodes in (found, *enough) if nodes is not None), default=None)
 
     def bound_nodes(self, target: Interval) -> tuple[int | None, int | None]:
         """The fewest nodes that may reach `target`, and the fewest that surely do; within what is published."""
-        most = min(self.farthest, self._most())
+        most = min(self.farthest, self.most)
         may = find_first(lambda nodes: _ends(self.at(nodes))[1] >= target.low, self.least, most)
         surely = find_first(lambda nodes: _ends(self.at(nodes))[0] >= target.high, self.least, most)
         return may, surely
@@ -131,7 +131,7 @@ class Sweep:
         told = [
             f"sizes that were not measured are by the fitted law, up to {FARTHEST} times the largest that was"
         ]
-        if max(point.nodes for point in self.measured) == 1:
+        if max((point.nodes for point in self.measured), default=1) == 1:
             told.append("only one node was measured: what a network between nodes costs is not in the law")
         return tuple(told)
 
@@ -143,8 +143,9 @@ class Sweep:
         assert not isinstance(self.fit, Missing)  # noqa: S101 (find_nodes has looked)
         return self.fit.rate_at(nodes / self._nodes_per_n)
 
-    def _most(self) -> int:
-        """Beyond its peak the law falls: the fewest nodes are not there."""
+    @property
+    def most(self) -> int:
+        """The nodes at the peak of the law, beyond which it falls: no throughput has its fewest nodes there."""
         if isinstance(self.fit, Missing) or not math.isfinite(self.fit.peak):
             return MOST_NODES
         before = max(self.least, math.floor(self.fit.peak * self._nodes_per_n))

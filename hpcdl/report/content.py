@@ -39,6 +39,7 @@ Unit = Literal[
     "Wh",
     "kWh",
     "h",
+    "days",
     "kg",
     "money",
     "J/image",

@@ -83,6 +83,7 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "Wh": lambda value: _format_prefixed(value, "Wh"),
     "kWh": lambda value: f"{format_number(value)} kWh",
     "h": lambda value: f"{format_number(value)} h",
+    "days": lambda value: f"{format_number(value)}",
     "kg": lambda value: f"{format_number(value)} kg",
     "MHz": lambda value: f"{value:,.0f} MHz",
     "°C": lambda value: f"{value:.0f} °C",
