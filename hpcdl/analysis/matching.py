@@ -11,7 +11,7 @@ from hpcdl.analysis.equivalence import Amount, Equivalence, Side
 from hpcdl.analysis.prediction import why_rehearsed
 from hpcdl.analysis.question import list_differences
 from hpcdl.analysis.readings import Withheld, derive, withhold
-from hpcdl.analysis.sweep import gather_sweeps, read_point
+from hpcdl.analysis.sweep import gather_sweeps, read_point, require_boundary
 from hpcdl.errors import Mistake
 from hpcdl.estimates.intervals import scale
 from hpcdl.records import Missing, Reading
@@ -120,11 +120,7 @@ def _choose_boundary(mine: Sweep, theirs: Sweep, asked: Boundary | None) -> Boun
     if asked is None:
         return choose_boundary((mine.launches, theirs.launches))
     for sweep in (mine, theirs):
-        if not measure_draws(sweep.launches, asked):
-            raise Mistake(
-                f"--boundary {asked}: run {sweep.runs[0].run_id} has no energy at this boundary.",
-                do="Leave it out for the widest that both have; `hpcdl report` shows what each has.",
-            )
+        require_boundary(sweep, asked)
     return asked
 
 

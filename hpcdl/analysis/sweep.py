@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from hpcdl.analysis.energy import EnergyResult
 from hpcdl.analysis.prediction import FARTHEST, fit_table, forecast, ranks_per_node, why_rehearsed
 from hpcdl.analysis.readings import withhold
 from hpcdl.analysis.scaling import gather_questions, tabulate_sizes
@@ -15,6 +16,7 @@ from hpcdl.records import Missing, Reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hpcdl.analysis.boundaries import Boundary
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.launch import LaunchResult
     from hpcdl.analysis.scaling import Point, Scaling
@@ -185,6 +187,16 @@ def read_point(sweep: Sweep, point: Point) -> Spot:
         images_per_s=withhold(point.images_per_s, reason),
         interval=None if reason else point.interval,
     )
+
+
+def require_boundary(sweep: Sweep, boundary: Boundary) -> None:
+    """Whether anything was metered at a boundary that a person has named. Raises Mistake where nothing was."""
+    energies = [launch.energy for launch in sweep.launches]
+    if not any(isinstance(one, EnergyResult) and one.at(boundary) for one in energies):
+        raise Mistake(
+            f"--boundary {boundary}: run {sweep.runs[0].run_id} has no energy at this boundary.",
+            do="Leave it out for the widest that there is; `hpcdl report` shows what each run has.",
+        )
 
 
 def gather_sweeps(results: Sequence[RunResult], *, force: bool = False) -> tuple[Sweep, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from hpcdl import networks
 from hpcdl.analysis.draws import choose_boundary, find_nearest, measure_draws
 from hpcdl.analysis.readings import derive
-from hpcdl.analysis.sweep import read_point
+from hpcdl.analysis.sweep import read_point, require_boundary
 from hpcdl.errors import Mistake
 from hpcdl.estimates.intervals import Interval, invert, ratio, scale
 from hpcdl.records import Missing, Reading
@@ -166,7 +166,12 @@ def estimate_training(
         tariff: The prices of its nodes.
         nodes: Sizes to look at beside the measured ones; without any, up to 8 times the largest.
         boundary: Of the energy; None: the widest that there is.
+
+    Raises:
+        Mistake: A boundary is named at which nothing was metered.
     """
+    if boundary is not None:
+        require_boundary(sweep, boundary)
     inside = boundary or choose_boundary([sweep.launches])
     smallest = None if goal.deadline_s is None else _find_smallest(sweep, goal.images / goal.deadline_s)
     spots = _choose_spots(sweep, nodes, smallest)

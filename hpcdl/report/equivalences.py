@@ -11,6 +11,7 @@ from hpcdl.report.numbers import format_quantity
 from hpcdl.report.pictures import Axis, Bars, Dot, Picture
 from hpcdl.report.premises import make_premise_table
 from hpcdl.report.sections import make_half_width
+from hpcdl.report.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -138,10 +139,10 @@ def _note(equivalence: Equivalence) -> Iterator[Note]:
     for side in (equivalence.first, equivalence.second):
         amount = side.amount
         if {amount.low, amount.high} - {None, amount.nodes}:
-            may = "fewer than were looked at" if amount.low is None else f"{amount.low:,}"
+            may = "fewer nodes than were looked at" if amount.low is None else count(amount.low, "node")
             surely = "more than can be said" if amount.high is None else f"{amount.high:,}"
             yield Note(
-                "info", f"{side.title}: from {may} nodes it may do, from {surely} it surely does (95 %)"
+                "info", f"{side.title}: from {may} on it may do, from {surely} on it surely does (95 %)"
             )
     yield from (
         Note("warning", f"the work is not quite the same: {text}") for text in equivalence.differences

@@ -77,13 +77,13 @@ def _mark(estimate: TrainingEstimate) -> str:
 
 
 def _name_basis(estimate: TrainingEstimate, time: TrainingTime) -> str:
-    """'measured rate', or the model with how far it is published."""
+    """'measured rate', or the law that stands for it; how far that goes stands below the table."""
     fit = estimate.sweep.fit
     if time.spot.basis == "measured":
         return "measured rate"
     if isinstance(fit, Missing):
         return "nothing: one size was measured"
-    return f"model ({LAWS[fit.law]} fit, to {count(estimate.sweep.farthest, 'node')})"
+    return f"model ({LAWS[fit.law]} fit)"
 
 
 def _make_table(estimate: TrainingEstimate) -> Table:
@@ -99,10 +99,10 @@ def _make_table(estimate: TrainingEstimate) -> Table:
         Column("basis", "by", left=True),
         Column("images_per_s", "images/s", rank=2),
         Column("time_h", "time"),
-        Column("interval", "interval"),
+        Column("interval", "interval", rank=1),
         Column("meets", "in time", left=True, hidden=estimate.goal.deadline_s is None),
         Column("gpu_days", "GPU-days", hidden=not gpus),
-        Column("node_days", "node-days", rank=3 if gpus else 0),
+        Column("node_days", "node-days", rank=3 if gpus else 2),
         Column("core_days", "core-days", rank=3, hidden=gpus),
         Column("energy_kwh", "energy"),
         Column(
