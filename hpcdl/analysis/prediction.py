@@ -85,6 +85,22 @@ def predict(scaling: Scaling, nodes: Sequence[int]) -> Prediction:
     Raises:
         Mistake: Fewer than two sizes have a throughput with an interval, or no law fits them.
     """
+    fit, sizes = fit_table(scaling)
+    measured = {(point.nodes, point.ranks): point.images_per_s for point in scaling.points if point.interval}
+    asked = {(count, count * ranks_per_node(scaling)) for count in nodes}
+    forecasts = tuple(
+        forecast(fit, scaling, *size, measured.get(size))
+        for size in sorted({*asked, *measured}, key=lambda size: size[::-1])
+    )
+    return Prediction(scaling, fit, sizes, forecasts, withheld=why_rehearsed(scaling))
+
+
+def fit_table(scaling: Scaling) -> tuple[ScalingFit, int]:
+    """The law of a scaling table over N, and to how many different sizes it was fitted.
+
+    Raises:
+        Mistake: Fewer than two sizes have a throughput with an interval, or no law fits them.
+    """
     points = [point for point in scaling.points if point.interval is not None]
     # As many ranks on more nodes are no other size: the law knows N alone.
     sizes = len({point.relative for point in points})
@@ -102,24 +118,19 @@ def predict(scaling: Scaling, nodes: Sequence[int]) -> Prediction:
             "the throughput falls so steeply that no law of scaling fits it.",
             do="See `hpcdl report` for what was measured.",
         )
-    measured = {(point.nodes, point.ranks): point.images_per_s for point in points}
-    asked = {(count, count * _ranks_per_node(scaling)) for count in nodes}
-    forecasts = tuple(
-        _forecast(fit, scaling, *size, measured.get(size))
-        for size in sorted({*asked, *measured}, key=lambda size: size[::-1])
-    )
-    return Prediction(scaling, fit, sizes, forecasts, withheld=_why_rehearsed(scaling))
+    return fit, sizes
 
 
-def _ranks_per_node(scaling: Scaling) -> int:
+def ranks_per_node(scaling: Scaling) -> int:
     """Of the largest size: the base may be a single rank (--per gpu), and locally each size is one node."""
     largest = scaling.points[-1]
     return largest.ranks // largest.nodes
 
 
-def _forecast(
-    fit: ScalingFit, scaling: Scaling, nodes: int, ranks: int, measured: Reading | None
+def forecast(
+    fit: ScalingFit, scaling: Scaling, nodes: int, ranks: int, measured: Reading | None = None
 ) -> Forecast:
+    """One size by the law of a scaling table; withheld where it would be said too much."""
     relative = ranks / scaling.base.ranks
     rate = fit.predict(relative)
     efficiency = rate.value / (relative * fit.predict(1).value)
@@ -134,12 +145,13 @@ def _forecast(
     )
 
 
-def _why_rehearsed(scaling: Scaling) -> str | None:
+def why_rehearsed(scaling: Scaling) -> str | None:
+    """Why nothing that follows from how it scales is published; None: it is no rehearsal, or was asked for."""
     return f"{scaling.rehearsal} (--force shows it)" if scaling.rehearsal and not scaling.forced else None
 
 
 def _why_withheld(fit: ScalingFit, scaling: Scaling, relative: float, rate: Interval) -> str | None:
-    if rehearsed := _why_rehearsed(scaling):
+    if rehearsed := why_rehearsed(scaling):
         return rehearsed
     if not rate.bounded:
         return "the measurements scatter so widely that the law has no upper bound"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hpcdl.analysis.launch import LaunchResult
 
@@ -116,6 +116,17 @@ def read_means(launch: LaunchResult) -> Means | None:
         # Not Horovod's: a single rank does not load it, and may be the base all the same.
         software=(versions.hpcdl, versions.code, versions.torch, versions.dali, versions.cuda),
     )
+
+
+def list_differences(one: Question, other: Question) -> Iterator[str]:
+    """What makes the work of two questions unlike, whatever machines do it."""
+    if one.batch != other.batch:
+        yield f"batch: {one.batch.text} against {other.batch.text}"
+    for field in fields(one.work):
+        here, there = getattr(one.work, field.name), getattr(other.work, field.name)
+        # Threads belong to the machine, and the fusion buffer to the engine.
+        if here != there and field.name not in {"threads", "fusion_mb"}:
+            yield f"{field.name}: {here} against {there}"
 
 
 def group(launches: Iterable[LaunchResult]) -> dict[Question, list[LaunchResult]]:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
+from hpcdl.analysis.gains import Rate, compare_with_base
 from hpcdl.analysis.machines import find_disguise
 from hpcdl.analysis.question import Batch, Question, group
 from hpcdl.analysis.readings import combine_rates, derive, known
 from hpcdl.analysis.repeats import combine, why_absent
-from hpcdl.estimates.fits import karp_flatt
-from hpcdl.estimates.intervals import ratio, scale
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -96,18 +95,27 @@ def compare_sizes(results: Sequence[RunResult], *, force: bool = False) -> Scali
         results: One run or several.
         force: Show speed-up and efficiency of rehearsals too, marked.
     """
-    launches = [launch for result in results for launch in result.trainings if launch.plan.variant == "full"]
-    groups = group(launches)
-    tables = {question: members for question, members in groups.items() if _count_sizes(members) > 1}
-    left_over = {question: members for question, members in groups.items() if question not in tables}
-    homes = {id(launch): result for result in results for launch in result.trainings}
+    groups = gather_questions(results)
+    left_over = {question: members for question, members in groups.items() if _count_sizes(members) == 1}
+    tables = tabulate_sizes(results, force=force)
     return ScalingStudy(
-        tables=tuple(
-            _tabulate(question, members, runs=[homes[id(member)] for member in members], force=force)
-            for question, members in tables.items()
-        ),
+        tables=tuple(table for table in tables if table.question not in left_over),
         refusals=tuple(_refuse(left_over)),
     )
+
+
+def tabulate_sizes(results: Sequence[RunResult], *, force: bool = False) -> tuple[Scaling, ...]:
+    """The sizes of every question, and be there only one; see `compare_sizes`."""
+    homes = {id(launch): result for result in results for launch in result.trainings}
+    return tuple(
+        _tabulate(question, members, runs=[homes[id(member)] for member in members], force=force)
+        for question, members in gather_questions(results).items()
+    )
+
+
+def gather_questions(results: Sequence[RunResult]) -> dict[Question, list[LaunchResult]]:
+    """The launches of complete steps by the question that they ask."""
+    return group(launch for result in results for launch in result.trainings if launch.plan.variant == "full")
 
 
 def _size(launch: LaunchResult) -> tuple[int, int]:
@@ -147,7 +155,7 @@ def _tabulate(
     rehearsal = _find_rehearsal(launches, local=local)
     withheld = None if force or rehearsal is None else Missing(missing=f"{rehearsal} (--force shows it)")
     base_size = min(sizes)
-    base = _Base(base_size[0], _combine(sizes[base_size]), combine([m.interval for m in sizes[base_size]]))
+    base = Rate(base_size[0], _combine(sizes[base_size]), combine([m.interval for m in sizes[base_size]]))
     points = tuple(_make_point(size, members, base, withheld) for size, members in sizes.items())
     drift = _measure_drift(sizes[base_size])
     return Scaling(
@@ -178,68 +186,32 @@ def _combine(launches: Sequence[LaunchResult]) -> Reading:
     return combine_rates(rates) if bounded else why_absent(launches)
 
 
-@dataclass(frozen=True)
-class _Base:
-    ranks: int
-    rate: Reading
-    interval: Interval | None
-
-
 def _make_point(
-    size: tuple[int, int], launches: Sequence[LaunchResult], base: _Base, withheld: Missing | None
+    size: tuple[int, int], launches: Sequence[LaunchResult], base: Rate, withheld: Missing | None
 ) -> Point:
     ranks, nodes = size
-    relative = ranks / base.ranks
     readings = [launch.images_per_s for launch in launches]
     rates = known(readings)
-    rate = _combine(launches)
+    rate = Rate(ranks, _combine(launches), combine([launch.interval for launch in launches]))
     absent = readings[0]
-    speed_up = withheld or derive(_divide, rate, _name_missing_base(base.rate))
-    efficiency = derive(lambda gain: gain / relative, speed_up)
     global_batch = launches[0].plan.train.global_batch
-    interval = combine([launch.interval for launch in launches])
+    gain = compare_with_base(rate, base, withheld)
     return Point(
         nodes=nodes,
         ranks=ranks,
-        relative=relative,
+        relative=gain.relative,
         count=len(rates),
         planned=len(launches),
-        images_per_s=rate,
+        images_per_s=rate.value,
         lowest=min(rates) if rates else absent,
         highest=max(rates) if rates else absent,
-        interval=interval,
-        step_s=derive(lambda images_per_s: global_batch / images_per_s, rate),
-        # X(N) / X(1) is T(1) / T(N) at equal global batch, so both modes are one formula.
-        speed_up=speed_up,
-        efficiency=efficiency,
-        efficiency_interval=_bound_efficiency(efficiency, relative, interval, base),
-        karp_flatt=_measure_karp_flatt(speed_up, relative),
+        interval=rate.interval,
+        step_s=derive(lambda images_per_s: global_batch / images_per_s, rate.value),
+        speed_up=gain.speed_up,
+        efficiency=gain.efficiency,
+        efficiency_interval=gain.efficiency_interval,
+        karp_flatt=gain.karp_flatt,
     )
-
-
-def _bound_efficiency(
-    efficiency: Reading, relative: float, interval: Interval | None, base: _Base
-) -> Interval | None:
-    """From both ends; the base compared with itself has none."""
-    if relative == 1 or isinstance(efficiency, Missing) or interval is None or base.interval is None:
-        return None
-    return scale(ratio(interval, base.interval), 1 / relative)
-
-
-def _measure_karp_flatt(speed_up: Reading, relative: float) -> Reading:
-    if relative <= 1:
-        return Missing(missing="the base has nothing to be compared with")
-    return derive(lambda gain: karp_flatt(gain, relative), speed_up)
-
-
-def _divide(rate: float, base: float) -> float:
-    return rate / base
-
-
-def _name_missing_base(base: Reading) -> Reading:
-    if not isinstance(base, Missing):
-        return base
-    return base.model_copy(update={"missing": f"there is no base to compare with: {base.missing}"})
 
 
 def _is_bracketed(launches: Sequence[LaunchResult], base_size: tuple[int, int]) -> bool:

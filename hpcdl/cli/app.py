@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from hpcdl.cli import data, doctor, history, judge, listing, look, models, power, probe, report, start
+from hpcdl.cli import (
+    data,
+    doctor,
+    estimate,
+    history,
+    judge,
+    listing,
+    look,
+    models,
+    power,
+    probe,
+    published,
+    report,
+    start,
+)
 
 app = typer.Typer(
     name="hpcdl",
@@ -48,8 +62,15 @@ app.add_typer(
 app.command("compare", rich_help_panel="Conclude")(judge.compare)
 app.command("predict", rich_help_panel="Conclude")(judge.predict)
 app.command("history", rich_help_panel="Conclude")(history.history)
+app.add_typer(
+    estimate.app,
+    name="estimate",
+    rich_help_panel="Conclude",
+    help="What follows from measurements: equivalent systems, time to train.",
+)
 app.command("cancel", rich_help_panel="Measure")(look.cancel)
 app.command("models", rich_help_panel="Know")(models.models)
+app.command("published", rich_help_panel="Know")(published.published)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)
 app.add_typer(data.app, name="data", rich_help_panel="Know", help="Look at training data.")
 app.add_typer(

@@ -75,6 +75,24 @@ class ScalingFit:
     misfit: float
     refits: NDArray[np.float64]
 
+    @property
+    def peak(self) -> float:
+        """The N of the highest throughput, sqrt((1 - serial) / crosstalk) (Gunther 1993); infinite where it rises."""
+        if self.serial >= 1:
+            return 1.0
+        return math.sqrt((1 - self.serial) / self.crosstalk) if self.crosstalk > 0 else math.inf
+
+    @property
+    def ceiling(self) -> float:
+        """The throughput that no N exceeds: at the peak, else rate / serial; infinite where nothing is serial."""
+        if math.isfinite(self.peak):
+            return self.rate_at(max(self.peak, 1.0))
+        return self.rate / self.serial if self.serial > 0 else math.inf
+
+    def rate_at(self, n: float) -> float:
+        """X at n, without its interval."""
+        return self.rate * n / (1 + self.serial * (n - 1) + self.crosstalk * n * (n - 1))
+
     def predict(self, n: float) -> Interval:
         """X at n, with the 95 % interval of the fit: of the refits, and at least as wide as the misfit."""
         value = float(_evaluate(np.array([[self.rate, self.serial, self.crosstalk]]), n)[0])

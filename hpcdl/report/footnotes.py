@@ -65,6 +65,10 @@ class Footnotes:
 _EXPLAINED = {
     "partial": "this row is of the steps that were recorded, not of the whole launch",
     "rehearsal": "several hosts are one machine here",
+    "as published": "the source says so; nobody measured it here",
+    "copies": "independent copies, whose throughput is taken to add up",
+    "predicted": "by the law fitted to what was measured",
+    "computed": "from what the source gives, by arithmetic alone",
     "estimated": "from a specification and how busy the device was; nothing measured it",
     "published": "as others published it, under their conditions; not measured here",
     "predicted": "worked out by a model; not measured",

@@ -18,7 +18,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 # The phases of a step, told apart by shade where there is no colour.
 SHADES = {"input": "▒", "compute": "█", "exchange": "░", "update": "▓"}
 BAR_WIDTH = 24
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
@@ -69,6 +69,7 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "times": lambda value: f"{value:.2f} x" if value >= 0.1 else f"{format_number(value, 3)} x",
     "p": lambda value: f"{value:.3f}" if value >= 0.0005 else "<0.001",
     "number": lambda value: f"{value:g}".replace("e-0", "e-"),
+    "nodes": lambda value: f"{value:,.0f}",
     "ratio": lambda value: f"{value:,.2f}",
     "serial": lambda value: f"{value:.3f}",
     "s": _format_seconds,
@@ -82,6 +83,7 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "Wh": lambda value: _format_prefixed(value, "Wh"),
     "kWh": lambda value: f"{format_number(value)} kWh",
     "h": lambda value: f"{format_number(value)} h",
+    "days": lambda value: f"{format_number(value)}",
     "kg": lambda value: f"{format_number(value)} kg",
     "MHz": lambda value: f"{value:,.0f} MHz",
     "°C": lambda value: f"{value:.0f} °C",

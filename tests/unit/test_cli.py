@@ -30,6 +30,7 @@ COMMANDS = [
     "history",
     "cancel",
     "models",
+    "published",
     "doctor",
 ]
 WORKERS = ["torch", "horovod", "nvidia", "mpi4py", "pynvml"]

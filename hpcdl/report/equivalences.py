@@ -1,0 +1,186 @@
+"""What `hpcdl estimate equivalent` shows: two systems that do the same work, side by side, and their ratios."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcdl.records import Missing
+from hpcdl.report.content import Column, Fact, Note, Quantity, Report, Table
+from hpcdl.report.force import reveal
+from hpcdl.report.numbers import format_quantity
+from hpcdl.report.pictures import Axis, Bars, Dot, Picture
+from hpcdl.report.premises import make_premise_table
+from hpcdl.report.sections import make_half_width
+from hpcdl.report.wording import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hpcdl.analysis.equivalence import Equivalence, Side
+    from hpcdl.records import Reading
+    from hpcdl.report.content import Cell, Unit
+    from hpcdl.report.pictures import Role
+
+ROLES: dict[str, Role] = {
+    "as published": "published",
+    "estimated": "estimated",
+    "predicted": "predicted",
+    "copies": "predicted",
+    "rehearsal": "withheld",
+}
+
+
+def describe_equivalence(equivalence: Equivalence, *, force: bool = False) -> Report:
+    """Nodes, racks, power and money of both, and the first over the second."""
+    first, second = equivalence.first, equivalence.second
+    premises = make_premise_table(equivalence.premises)
+    report = Report(
+        kind="equivalence",
+        title=f"{first.title} for the work of {second.title}",
+        badges=("REHEARSAL",) if equivalence.rehearsal else (),
+        sections=(_make_table(equivalence), *premises),
+        notes=tuple(_note(equivalence)),
+        pictures=tuple(_draw(equivalence)),
+    )
+    return reveal(report) if force else report
+
+
+def _make_table(equivalence: Equivalence) -> Table:
+    sides = (equivalence.first, equivalence.second)
+    measured = any(not _is_untold(side.images_per_s, side) for side in sides)
+    columns = (
+        Column("name", "name", left=True, hidden=True),
+        Column("system", "system", left=True),
+        Column("nodes", "nodes"),
+        Column("racks", "racks", rank=2, hidden=not any(side.basis != "as published" for side in sides)),
+        Column("processors", "processors", left=True, rank=1),
+        Column("images_per_s", "images/s", hidden=not measured),
+        Column("interval", "interval", hidden=not measured),
+        Column("power_w", "power"),
+        Column("boundary", "boundary", left=True, rank=3),
+        Column("metered", "metered", left=True, hidden=True),
+        Column("price", "price"),
+        Column("basis", "nodes by", left=True, rank=2),
+        Column("source", "source", left=True, hidden=True),
+    )
+    mark, power_mark = (
+        _join_marks([side.mark for side in sides]),
+        _join_marks([side.power_mark for side in sides]),
+    )
+    facts = (
+        Fact(
+            "nodes_ratio",
+            "nodes, the first over the second",
+            Quantity(equivalence.nodes_ratio, "times", mark),
+        ),
+        Fact("power_ratio", "power", Quantity(equivalence.power_ratio, "times", power_mark)),
+        Fact("price_ratio", "price", Quantity(equivalence.price_ratio, "times", mark)),
+        Fact("claim", "both do the same work", equivalence.claim),
+    )
+    rows = tuple(_make_row(side) for side in sides)
+    sources = (f"{side.title}: {side.basis}, {side.source}" for side in sides)
+    captions = ("power and price are of all nodes; nodes are whole ones", *sources)
+    return Table("equivalence", "Equivalence", columns, rows, facts, captions)
+
+
+def _join_marks(marks: Sequence[str]) -> str:
+    """What a ratio is when its sides are this."""
+    return " and ".join(dict.fromkeys(mark for mark in marks if mark))
+
+
+def _is_untold(rate: Reading, side: Side) -> bool:
+    return isinstance(rate, Missing) and side.basis == "as published"
+
+
+def _make_row(side: Side) -> tuple[Cell, ...]:
+    return (
+        side.name,
+        side.title,
+        _show_nodes(side),
+        Quantity(side.racks, "number", side.mark),
+        side.processors or None,
+        _show_rate(side),
+        make_half_width(side.interval),
+        _spread(side, side.power_w, "W", side.power_mark),
+        side.boundary or None,
+        side.metered or None,
+        _spread(side, side.price, "money", side.mark, side.currency),
+        side.basis,
+        side.source,
+    )
+
+
+def _show_rate(side: Side) -> Quantity:
+    interval = side.interval
+    if interval is None or not interval.bounded:
+        return Quantity(side.images_per_s, "images/s", side.mark)
+    return Quantity(side.images_per_s, "images/s", side.mark, low=interval.low, high=interval.high)
+
+
+def _show_nodes(side: Side) -> Quantity:
+    amount = side.amount
+    return Quantity(amount.nodes, "nodes", side.mark, low=amount.low, high=amount.high)
+
+
+def _spread(side: Side, value: Reading, unit: Unit, mark: str, currency: str = "") -> Quantity:
+    """What goes with the nodes has their uncertainty."""
+    nodes, ends = side.amount.nodes, (side.amount.low, side.amount.high)
+    if isinstance(value, Missing) or isinstance(nodes, Missing):
+        return Quantity(value, unit, mark, currency=currency)
+    low, high = (None if end is None else value * end / nodes for end in ends)
+    return Quantity(value, unit, mark, low=low, high=high, currency=currency)
+
+
+def _note(equivalence: Equivalence) -> Iterator[Note]:
+    if equivalence.rehearsal:
+        yield Note(
+            "rehearsal", f"{equivalence.rehearsal}: what follows from it says nothing of several machines"
+        )
+    for side in (equivalence.first, equivalence.second):
+        amount = side.amount
+        if {amount.low, amount.high} - {None, amount.nodes}:
+            may = "fewer nodes than were looked at" if amount.low is None else count(amount.low, "node")
+            surely = "more than can be said" if amount.high is None else f"{amount.high:,}"
+            yield Note(
+                "info", f"{side.title}: from {may} on it may do, from {surely} on it surely does (95 %)"
+            )
+    yield from (
+        Note("warning", f"the work is not quite the same: {text}") for text in equivalence.differences
+    )
+    yield from (Note("info", f"taken for granted: {text}") for text in equivalence.assumptions)
+
+
+def _draw(equivalence: Equivalence) -> Iterator[Picture]:
+    sides = (equivalence.first, equivalence.second)
+    marks = " · ".join(dict.fromkeys(side.mark for side in sides if side.mark))
+    rehearsal = "REHEARSAL · " if equivalence.rehearsal else ""
+    subtitle = f"{rehearsal}{marks or 'measured'} · {equivalence.claim}"
+    power = [(side, side.power_w, side.power_mark) for side in sides]
+    price = [(side, side.price, side.mark) for side in sides]
+    # Of different boundaries or currencies there is no picture: nobody could tell the bars apart.
+    if not isinstance(equivalence.power_ratio, Missing):
+        axis = Axis(f"power, {sides[0].boundary}", "W")
+        yield _draw_bars("equivalence-power", "Power", subtitle, axis, power)
+    if not isinstance(equivalence.price_ratio, Missing):
+        axis = Axis(f"price in {sides[0].currency}", "money")
+        yield _draw_bars("equivalence-price", "Price", subtitle, axis, price)
+
+
+def _draw_bars(
+    key: str, what: str, subtitle: str, axis: Axis, values: list[tuple[Side, Reading, str]]
+) -> Picture:
+    bars: list[tuple[str, Role, Dot]] = []
+    for side, value, mark in values:
+        if not isinstance(value, Missing):
+            bars.append((side.title, ROLES.get(mark, "measured"), Dot(0, value)))
+    told = "; ".join(
+        f"{side.title}: {format_quantity(Quantity(value, axis.unit, currency=side.currency * (axis.unit == 'money')))}"
+        for side, value, _ in values
+    )
+    return Picture(
+        key=key,
+        title=f"{what} for the same work",
+        subtitle=subtitle,
+        alt=f"Bars of {what.lower()}. {told}.",
+        form=Bars(axis, tuple(bars)),
+    )

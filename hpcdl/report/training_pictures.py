@@ -1,0 +1,94 @@
+"""Time, energy and money of a training over the nodes, as pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcdl.analysis.tariff import JOULES_PER_KWH
+from hpcdl.records import Missing
+from hpcdl.report.content import Quantity
+from hpcdl.report.numbers import format_quantity
+from hpcdl.report.pictures import Axis, Dot, Lines, Picture, Series
+from hpcdl.report.wording import count, name_model, name_question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hpcdl.analysis.training_time import Bounded, TrainingEstimate, TrainingTime
+    from hpcdl.report.pictures import Role
+
+SECONDS_PER_HOUR = 3600.0
+KINDS: tuple[tuple[str, str, Role], ...] = (
+    ("measured rate", "measured", "measured"),
+    ("model", "model", "predicted"),
+)
+
+
+def draw_training(estimate: TrainingEstimate) -> Iterator[Picture]:
+    """Time over nodes, and energy and money where they are known; nothing of what is withheld."""
+    deadline_s = estimate.goal.deadline_s
+    boundary = "" if isinstance(estimate.boundary, Missing) else f", {estimate.boundary}"
+    hours = Axis("hours", "h", log=True, zero=False)
+    drawn = (
+        ("time", hours, _read(estimate, lambda one: one.seconds.times(1 / SECONDS_PER_HOUR))),
+        ("energy", Axis(f"energy{boundary}", "kWh"), _read(estimate, _read_kwh)),
+        ("cost", Axis(f"cost in {estimate.currency}", "money"), _read(estimate, lambda one: one.cost)),
+    )
+    for what, axis, series in drawn:
+        if series:
+            limit = deadline_s / SECONDS_PER_HOUR if deadline_s and what == "time" else None
+            yield _draw(estimate, what, axis, [*series, *_draw_limit(series, limit)])
+
+
+def _read_kwh(one: TrainingTime) -> Bounded:
+    return one.energy.joules.times(1 / JOULES_PER_KWH)
+
+
+def _read(estimate: TrainingEstimate, read: Callable[[TrainingTime], Bounded]) -> list[Series]:
+    """What was measured and what the model says, each by itself; empty where neither has a number."""
+    found = []
+    for name, basis, role in KINDS:
+        dots = [_place(one, read(one)) for one in estimate.times if one.spot.basis == basis]
+        known = tuple(dot for dot in dots if dot is not None)
+        if known:
+            found.append(Series(name, role, known))
+    return found
+
+
+def _place(one: TrainingTime, bounded: Bounded) -> Dot | None:
+    value, interval = bounded.value, bounded.interval
+    if isinstance(value, Missing):
+        return None
+    if interval is None or not interval.bounded:
+        return Dot(one.spot.nodes, value)
+    return Dot(one.spot.nodes, value, interval.low, interval.high)
+
+
+def _draw_limit(series: list[Series], limit: float | None) -> list[Series]:
+    if limit is None:
+        return []
+    nodes = [dot.x for one in series for dot in one.dots]
+    return [Series("deadline", "ideal", (Dot(min(nodes), limit), Dot(max(nodes), limit)))]
+
+
+def _draw(estimate: TrainingEstimate, what: str, axis: Axis, series: list[Series]) -> Picture:
+    told = "; ".join(
+        f"{one.name}: {format_quantity(Quantity(dot.y, axis.unit, currency=_name_currency(estimate, axis)))} "
+        f"on {count(round(dot.x), 'node')}"
+        for one in series
+        if one.role != "ideal"
+        for dot in one.dots
+    )
+    marks = ["REHEARSAL"] if estimate.sweep.scaling.rehearsal else []
+    return Picture(
+        key=f"training-{what}",
+        title=f"{what.capitalize()} to train {name_model(estimate.sweep.model)}",
+        subtitle=" · ".join([*marks, estimate.goal.how, name_question(estimate.sweep.scaling.question)]),
+        alt=f"{what.capitalize()} over nodes. {told}.",
+        form=Lines(Axis("nodes", "nodes", log=True, zero=False), axis, tuple(series)),
+        caption="; ".join(estimate.assumptions),
+    )
+
+
+def _name_currency(estimate: TrainingEstimate, axis: Axis) -> str:
+    return estimate.currency if axis.unit == "money" else ""

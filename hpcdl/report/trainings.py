@@ -1,0 +1,222 @@
+"""What `hpcdl estimate train` shows: time, energy and money of a training at each size, and where measurement ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcdl.analysis.tariff import JOULES_PER_KWH
+from hpcdl.analysis.training_time import Bounded
+from hpcdl.records import Missing
+from hpcdl.report.content import Column, Fact, Note, Quantity, Report, Table
+from hpcdl.report.force import reveal
+from hpcdl.report.numbers import format_number, format_value
+from hpcdl.report.premises import make_premise_table
+from hpcdl.report.sections import make_half_width
+from hpcdl.report.training_pictures import draw_training
+from hpcdl.report.wording import count, join, name_question
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hpcdl.analysis.training_time import TrainingEstimate, TrainingTime
+    from hpcdl.report.content import Cell, Unit
+
+SECONDS_PER_HOUR = 3600.0
+LAWS = {"amdahl": "Amdahl", "usl": "USL"}
+
+
+def describe_trainings(estimates: Sequence[TrainingEstimate], *, force: bool = False) -> Report:
+    """Each question's sizes, and the smallest that is done by the deadline, if there is one."""
+    goals = dict.fromkeys(one.goal.how for one in estimates)
+    premises = dict.fromkeys(premise for one in estimates for premise in one.premises)
+    answered = [one for one in estimates if one.smallest is not None]
+    report = Report(
+        kind="training",
+        title=f"Time to train: {join(goals)}",
+        badges=("REHEARSAL",) if any(one.sweep.scaling.rehearsal for one in estimates) else (),
+        sections=(
+            *((_make_answer_table(answered),) if answered else ()),
+            *map(_make_table, estimates),
+            *make_premise_table(tuple(premises)),
+        ),
+        notes=tuple(_note(estimates)),
+        more=tuple(_point_further(estimates)),
+        pictures=tuple(picture for one in estimates for picture in draw_training(one)),
+    )
+    return reveal(report) if force else report
+
+
+def _make_answer_table(estimates: Sequence[TrainingEstimate]) -> Table:
+    columns = (
+        Column("question", "question", left=True),
+        Column("deadline_h", "deadline"),
+        Column("smallest_nodes", "fewest nodes"),
+        Column("surely_nodes", "surely on"),
+        Column("basis", "by", left=True),
+    )
+    return Table("answers", "By the deadline", columns, tuple(_make_answer(one) for one in estimates))
+
+
+def _make_answer(estimate: TrainingEstimate) -> tuple[Cell, ...]:
+    smallest, deadline_s = estimate.smallest, estimate.goal.deadline_s or 0.0
+    if smallest is None or isinstance(smallest, Missing):
+        basis = None
+    else:
+        basis = _name_basis(estimate, next(one for one in estimate.times if one.spot.nodes == smallest))
+    return (
+        name_question(estimate.sweep.scaling.question),
+        Quantity(deadline_s / SECONDS_PER_HOUR, "h"),
+        Quantity(Missing(missing="no deadline") if smallest is None else smallest, "nodes", _mark(estimate)),
+        None if estimate.surely is None else Quantity(estimate.surely, "nodes", _mark(estimate)),
+        basis,
+    )
+
+
+def _mark(estimate: TrainingEstimate) -> str:
+    return "rehearsal" if estimate.sweep.scaling.forced else ""
+
+
+def _name_basis(estimate: TrainingEstimate, time: TrainingTime) -> str:
+    """'measured rate', or the law that stands for it; how far that goes stands below the table."""
+    fit = estimate.sweep.fit
+    if time.spot.basis == "measured":
+        return "measured rate"
+    if isinstance(fit, Missing):
+        return "nothing: one size was measured"
+    return f"model ({LAWS[fit.law]} fit)"
+
+
+def _make_table(estimate: TrainingEstimate) -> Table:
+    times = estimate.times
+
+    unpriced = all(
+        isinstance(one.value, Missing) for time in times for one in (time.electricity, time.capital)
+    )
+    gpus = estimate.devices == "GPU"
+    columns = (
+        Column("nodes", "nodes"),
+        Column("ranks", "ranks", rank=4),
+        Column("basis", "by", left=True),
+        Column("images_per_s", "images/s", rank=2),
+        Column("time_h", "time"),
+        Column("interval", "interval", rank=1),
+        Column("meets", "in time", left=True, hidden=estimate.goal.deadline_s is None),
+        Column("gpu_days", "GPU-days", hidden=not gpus),
+        Column("node_days", "node-days", rank=3 if gpus else 2),
+        Column("core_days", "core-days", rank=3, hidden=gpus),
+        Column("energy_kwh", "energy"),
+        Column(
+            "energy_interval",
+            "its interval",
+            rank=3,
+            hidden=all(one.energy.joules.interval is None for one in times),
+        ),
+        Column("electricity", "electricity", rank=1, hidden=unpriced),
+        Column("capital", "of the nodes' price", rank=1, hidden=unpriced),
+        Column("cost", "together", hidden=unpriced),
+    )
+    facts = (
+        Fact("model", "network", estimate.sweep.model),
+        Fact("images", "images", Quantity(estimate.goal.images, "number")),
+        Fact("boundary", "boundary", None if isinstance(estimate.boundary, Missing) else estimate.boundary),
+        Fact("sizes_fitted", "sizes fitted", estimate.sweep.sizes),
+        Fact("farthest_nodes", "the law goes to", estimate.sweep.farthest),
+        Fact("runs", "runs", ", ".join(run.run_id for run in estimate.sweep.runs)),
+        Fact("rehearsal", "rehearsal", estimate.sweep.scaling.rehearsal),
+    )
+    rows = tuple(_make_row(estimate, time) for time in times)
+    title = name_question(estimate.sweep.scaling.question)
+    return Table("training", title, columns, rows, facts, tuple(_caption(estimate)), many=True)
+
+
+def _make_row(estimate: TrainingEstimate, time: TrainingTime) -> tuple[Cell, ...]:
+    spot, energy = time.spot, time.energy
+    forced = "rehearsal" if estimate.sweep.scaling.forced else ""
+    mark = forced or ("" if spot.basis == "measured" else "predicted")
+    money = estimate.currency
+    gpus, hours = estimate.devices == "GPU", time.seconds.times(1 / SECONDS_PER_HOUR)
+    devices = _show(time.device_days, "days", mark)
+    kwh = energy.joules.times(1 / JOULES_PER_KWH)
+    return (
+        spot.nodes,
+        spot.ranks,
+        _name_basis(estimate, time),
+        _show(Bounded(spot.images_per_s, spot.interval), "images/s", mark),
+        _show(hours, "h", mark),
+        make_half_width(hours.interval),
+        time.meets,
+        devices if gpus else None,
+        _show(time.node_days, "days", mark),
+        None if gpus else devices,
+        _show(kwh, "kWh", energy.mark),
+        make_half_width(kwh.interval),
+        _show(time.electricity, "money", energy.mark, money),
+        _show(time.capital, "money", mark, money),
+        _show(time.cost, "money", energy.mark or mark, money),
+    )
+
+
+def _show(bounded: Bounded, unit: Unit, mark: str, currency: str = "") -> Quantity:
+    interval = bounded.interval
+    if interval is None or not interval.bounded:
+        return Quantity(bounded.value, unit, mark, currency=currency)
+    return Quantity(bounded.value, unit, mark, low=interval.low, high=interval.high, currency=currency)
+
+
+def _caption(estimate: TrainingEstimate) -> Iterator[str]:
+    runs = ", ".join(f"run {run.run_id}" for run in estimate.sweep.runs)
+    yield f"from {runs}; intervals are of 95 %, of rate and energy: prices are taken as given"
+    if not isinstance(estimate.boundary, Missing):
+        within = {
+            "device": "the devices alone",
+            "node": "what of the nodes is metered",
+            "facility": "nodes x PUE",
+        }
+        yield f"energy and electricity at the boundary {estimate.boundary}: {within[estimate.boundary]}, gross"
+    fit = estimate.sweep.fit
+    if not isinstance(fit, Missing):
+        yield (
+            f"measurement ends at {count(max(one.nodes for one in estimate.sweep.measured), 'node')}; beyond it "
+            f"the {LAWS[fit.law]} fit over {estimate.sweep.sizes} sizes, no further than "
+            f"{count(estimate.sweep.farthest, 'node')}"
+        )
+
+
+def _note(estimates: Sequence[TrainingEstimate]) -> Iterator[Note]:
+    reasons = (one.sweep.scaling.rehearsal for one in estimates)
+    for reason in dict.fromkeys(reason for reason in reasons if reason):
+        yield Note("rehearsal", f"{reason}: what follows from it says nothing of several machines")
+    for estimate in estimates:
+        yield from _note_answer(estimate)
+        if isinstance(estimate.sweep.fit, Missing):
+            yield Note("info", f"only what was measured is shown: {estimate.sweep.fit.missing}")
+    yield from (
+        Note("info", f"taken for granted: {text}")
+        for text in dict.fromkeys(text for one in estimates for text in one.assumptions)
+    )
+
+
+def _note_answer(estimate: TrainingEstimate) -> Iterator[Note]:
+    smallest, deadline_s = estimate.smallest, estimate.goal.deadline_s
+    if smallest is None or deadline_s is None or isinstance(smallest, Missing):
+        return
+    by = f"within {format_value(deadline_s / SECONDS_PER_HOUR, 'h')}"
+    if estimate.surely is None:
+        yield Note(
+            "warning", f"{count(round(smallest), 'node')} may do it {by}; of no size shown is it sure (95 %)"
+        )
+    elif estimate.surely > smallest:
+        yield Note(
+            "info",
+            f"{count(round(smallest), 'node')} may do it {by}, and {count(estimate.surely, 'node')} surely do (95 %)",
+        )
+    least = min((point.nodes for point in estimate.sweep.whole), default=1)
+    if smallest == least > 1:
+        yield Note(
+            "info", f"fewer than {format_number(least)} nodes may do: that is the smallest size measured"
+        )
+
+
+def _point_further(estimates: Sequence[TrainingEstimate]) -> Iterator[str]:
+    runs = " ".join(dict.fromkeys(run.run_id for one in estimates for run in one.sweep.runs))
+    yield f"what was measured: hpcdl report {runs}"
