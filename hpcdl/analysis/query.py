@@ -141,6 +141,9 @@ def _explain(where: str, problem: BaseException, guard: _Guard, limit_s: float) 
 
 
 def _explain_column(said: str, name: str) -> Mistake:
-    near = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]!r}? " if near else "A word is written in quotes: model='alexnet'. "
-    return Mistake(f"{said}: there is no column {name!r}.", do=f"{hint}Columns: {', '.join(COLUMNS)}.")
+    near = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.6)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return Mistake(
+        f"{said}: there is no column {name!r}.",
+        do=f"{hint}A word is written in quotes: model='alexnet'. Columns: {', '.join(COLUMNS)}.",
+    )
