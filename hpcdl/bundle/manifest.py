@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANIFEST, SUMS, RECORDS = "hpcdl-bundle.json", "SHA256SUMS", "records"
-# Report files by the format that writes them; those formats that are there are written.
+# Report files by the format that writes them.
 REPORTS = {"json": "report.json", "markdown": "report.md", "html": "report.html"}
 SHOWN = 10
 

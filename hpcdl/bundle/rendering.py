@@ -26,7 +26,7 @@ def make_report(folder: Path, manifest: Manifest) -> Report:
     Raises:
         Mistake: A job cannot be read.
     """
-    return build_report([_analyse(folder, run) for run in manifest.runs], force=manifest.force)
+    return build_report([_analyse(folder, run) for run in manifest.runs], force=manifest.force, pictured=True)
 
 
 def _analyse(folder: Path, run: BundledRun) -> RunResult:
@@ -36,6 +36,6 @@ def _analyse(folder: Path, run: BundledRun) -> RunResult:
     return replace(result, path=place)
 
 
-def render(report: Report) -> dict[str, str | bytes]:
-    """File name -> text, in all formats that are there."""
-    return {name: formats.render(report, form) for form, name in REPORTS.items()}
+def render(report: Report) -> dict[str, str]:
+    """File name -> text, in the formats that a bundle holds."""
+    return {name: formats.render_text(report, form) for form, name in REPORTS.items()}

@@ -160,11 +160,11 @@ def _tell(report: Report, path: Path | None, *, as_json: bool) -> None:
     from hpcdl.report import as_terminal
 
     if as_json:
-        print(screen.write(report, "json").rstrip("\n"), file=sys.stderr, flush=True)
+        print(as_json.render(report).rstrip("\n"), file=sys.stderr, flush=True)
     else:
         as_terminal.render(report, screen.talk)
     if path is not None:
-        publish(path, screen.write(report, "json"))
+        publish(path, as_json.render(report))
 
 
 def _read_sensors(text: str | None) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hpcdl.cli.look import JsonOption  # noqa: TC001 (Typer reads the annotations)
+from hpcdl.cli import bundle
+from hpcdl.cli.look import JsonOption, StoresOption  # noqa: TC001 (Typer reads the annotations)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,10 @@ app = typer.Typer(
 @app.callback()
 def report() -> None:
     """The report of one run, or of several together."""
+
+
+app.command("bundle")(bundle.bundle)
+app.command("verify")(bundle.verify)
 
 
 @app.command(SHOW, epilog="Also: hpcdl report bundle RUNS, and hpcdl report verify BUNDLE.")
@@ -76,10 +81,7 @@ def show(
         str | None, typer.Option("--accuracy", help="CPU against GPU: to this accuracy, such as 98%.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Show what is withheld, marked as such.")] = False,
-    store: Annotated[
-        list[str] | None,
-        typer.Option("--store", help="Where runs are kept; may be given again.", metavar="DIR"),
-    ] = None,
+    store: StoresOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """The report of one run, or of several together: throughput, scaling, power, cost, and what is withheld and why."""

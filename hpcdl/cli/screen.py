@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
     from hpcdl.report.content import Report
@@ -23,27 +22,12 @@ def show(report: Report, form: str = "terminal", *, as_json: bool = False) -> No
 
     Raises:
         UnknownName: There is no such format.
+        Mistake: It is no text.
     """
     from hpcdl.report import as_terminal
+    from hpcdl.report.formats import render_text
 
     if form == "terminal" and not as_json:
         as_terminal.render(report, results)
     else:
-        print(write(report, "json" if as_json else form).rstrip("\n"), flush=True)
-
-
-def write(report: Report, form: str) -> str:
-    """A report as text.
-
-    Raises:
-        UnknownName: There is no such format.
-        Mistake: It is no text.
-    """
-    from hpcdl.report.formats import render
-
-    text = render(report, form)
-    if isinstance(text, bytes):
-        raise Mistake(
-            f"{form} is no text to print.", do="`hpcdl report` writes it into a file: --output FILE."
-        )
-    return text
+        print(render_text(report, "json" if as_json else form).rstrip("\n"), flush=True)

@@ -34,6 +34,7 @@ from hpcdl.report.gallery.steps import draw_attributions, draw_phases, draw_step
 from hpcdl.report.notes import list_notes
 from hpcdl.report.probes import make_link_table, make_probe_table
 from hpcdl.report.provenance import gather_sources
+from hpcdl.report.published_pictures import make_published_picture
 from hpcdl.report.repeats import make_repeat_table
 from hpcdl.report.scalings import make_scaling_table
 from hpcdl.report.sections import make_check_table, make_host_table, make_launch_table
@@ -183,6 +184,9 @@ def _draw(results: Sequence[RunResult], found: _Analyses) -> Iterator[Picture]:
     yield from draw_attributions(found.attributions, results)
     yield from draw_power(results)
     yield from draw_steps(results)
+    published = make_published_picture(results)
+    if published is not None:
+        yield published
     yield from draw_network(found.probes)
 
 

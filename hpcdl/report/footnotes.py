@@ -67,11 +67,10 @@ _EXPLAINED = {
     "rehearsal": "several hosts are one machine here",
     "as published": "the source says so; nobody measured it here",
     "copies": "independent copies, whose throughput is taken to add up",
-    "predicted": "by the law fitted to what was measured",
+    "predicted": "worked out by a model from what was measured; not measured itself",
     "computed": "from what the source gives, by arithmetic alone",
     "estimated": "from a specification and how busy the device was; nothing measured it",
     "published": "as others published it, under their conditions; not measured here",
-    "predicted": "worked out by a model; not measured",
 }
 
 

@@ -107,6 +107,19 @@ def render(report: Report, name: str) -> Content:
     return found.render(report)
 
 
+def render_text(report: Report, name: str) -> str:
+    """The report as one text.
+
+    Raises:
+        UnknownName: There is no such format.
+        Mistake: It is no text.
+    """
+    text = render(report, name)
+    if isinstance(text, bytes):
+        raise Mistake(f"{name} is no text to print.", do="`hpcdl report` writes it into a file: --output FILE.")
+    return text
+
+
 def lay_out(report: Report, name: str) -> Mapping[str, Content]:
     """All files of a format by their names in a folder."""
     found = find_format(name)
