@@ -158,13 +158,14 @@ def _tell(report: Report, path: Path | None, *, as_json: bool) -> None:
     from hpcdl.cli import screen
     from hpcdl.durable import publish
     from hpcdl.report import as_terminal
+    from hpcdl.report.formats import render_text
 
     if as_json:
-        print(as_json.render(report).rstrip("\n"), file=sys.stderr, flush=True)
+        print(render_text(report, "json").rstrip("\n"), file=sys.stderr, flush=True)
     else:
         as_terminal.render(report, screen.talk)
     if path is not None:
-        publish(path, as_json.render(report))
+        publish(path, render_text(report, "json"))
 
 
 def _read_sensors(text: str | None) -> tuple[str, ...]:

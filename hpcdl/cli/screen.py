@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-
 if TYPE_CHECKING:
     from hpcdl.report.content import Report
 

@@ -116,7 +116,9 @@ def render_text(report: Report, name: str) -> str:
     """
     text = render(report, name)
     if isinstance(text, bytes):
-        raise Mistake(f"{name} is no text to print.", do="`hpcdl report` writes it into a file: --output FILE.")
+        raise Mistake(
+            f"{name} is no text to print.", do="`hpcdl report` writes it into a file: --output FILE."
+        )
     return text
 
 

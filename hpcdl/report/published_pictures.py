@@ -96,6 +96,7 @@ def _draw_bars(
     heights = "; ".join(f"{label}: {dot.y:,.0f} images/s ({role})" for label, role, dot in bars)
     return Picture(
         key="published",
+        beside="launches",
         title=f"{name_model(model)}: measured, and as others have published it",
         subtitle=" · ".join([*marks, name_runs(results), "published: other machines, other conditions"]),
         alt=f"Bars of images/s. {heights}.",
