@@ -3,11 +3,9 @@
     {"schema": "hpcdl.report", "schema_version": 1, "kind": "runs", "title": …, "badges": […],
      "launches": [{"images_per_s": {"value": 45910.2, "unit": "images/s"}, …}, …],
      "scaling": [{"title": …, "mode": "weak", …, "rows": […]}, …], "repeats": […],
-     "energy": […], "meters": […], "energy_scaling": […], "power_limits": […], "engines": […], "attribution": […],
+     "energy": […], "meters": […], "energy_scaling": […], "power_limits": […], "cpu_gpu": […], "cpu_audit": […],
+     "cost": […], "assumptions": […], "sensitivity": […], "break_even": […], "engines": […], "attribution": […],
      "stragglers": […], "probes": […], "links": […], "hosts": […], "checks": […], "notes": […], "more": […]}
-
-Where there are prices, also "cost", "assumptions", "sensitivity" and "break_even"; where CPU and GPU have trained the
-same, "cpu_gpu" and "cpu_audit".
 
 A number with an interval has the ends of its 95 % interval as "low" and "high", where they are finite. A number that
 is not published is {"missing": reason, "unit": …}, and never 0 or null; null does not apply. With --force it has the
@@ -36,6 +34,12 @@ SECTIONS = (
     "meters",
     "energy_scaling",
     "power_limits",
+    "cpu_gpu",
+    "cpu_audit",
+    "cost",
+    "assumptions",
+    "sensitivity",
+    "break_even",
     "engines",
     "attribution",
     "stragglers",

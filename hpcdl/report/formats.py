@@ -5,6 +5,7 @@ What draws or sets pages is loaded only when it is asked for: the formats in tex
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from hpcdl.errors import Mistake, UnknownName
 from hpcdl.report import as_csv, as_json, as_markdown, as_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from hpcdl.report.content import Report
 
@@ -68,6 +69,8 @@ FORMATS: dict[str, Format] = {
     "png": Format(".png", split=_draw_png, pictured=True),
     "svg": Format(".svg", split=_draw_svg, pictured=True),
 }
+# Of the extra `reports`: module -> package.
+LIBRARIES = {"vl_convert": "vl-convert-python", "typst": "typst"}
 ALIASES = {"md": "markdown", "txt": "terminal", "text": "terminal"}
 
 
@@ -104,7 +107,23 @@ def render(report: Report, name: str) -> Content:
         raise Mistake(
             f"{name} is one file for each picture, and no document.", do="Name a folder for them: --out DIR."
         )
-    return found.render(report)
+    with _libraries_for(name):
+        return found.render(report)
+
+
+@contextmanager
+def _libraries_for(name: str) -> Iterator[None]:
+    """Those that not everybody has: who lacks one is told which."""
+    try:
+        yield
+    except ModuleNotFoundError as absent:
+        if absent.name not in LIBRARIES:
+            raise
+        package = LIBRARIES[absent.name]
+        raise Mistake(
+            f"--format {name} needs the Python package {package}, which is not installed.",
+            do=f"pip install {package}; or take md, csv or json.",
+        ) from None
 
 
 def render_text(report: Report, name: str) -> str:
@@ -126,5 +145,6 @@ def lay_out(report: Report, name: str) -> Mapping[str, Content]:
     """All files of a format by their names in a folder."""
     found = find_format(name)
     if found.split is not None:
-        return found.split(report)
+        with _libraries_for(name):
+            return found.split(report)
     return {f"report{found.suffix}": render(report, name)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,10 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Kind:
-    """Keys of tables and of pictures; their order is the report's own. `lacking` is what to do where there is none."""
+    """Keys of tables, and subjects of pictures, with which their keys begin; their order is the report's own.
+
+    `lacking` is what to do where there is none.
+    """
 
     tables: frozenset[str]
     pictures: frozenset[str]
@@ -38,12 +40,12 @@ KINDS: dict[str, Kind] = {
     ),
     "power": Kind(
         frozenset({"energy", "meters", "energy_scaling", "power_limits"}),
-        frozenset({"power", "throughput-power-device", "throughput-power-node"}),
+        frozenset({"power"}),
         "`hpcdl power sensors` says what can be metered here, and --min-window 60s measures long enough for it.",
     ),
     "cost": Kind(
         frozenset({"cost", "assumptions", "sensitivity", "break_even"}),
-        frozenset({"cost", "sensitivity", "break-even"}),
+        frozenset({"cost"}),
         "Give prices in the table [cost] of the site file: docs/cost.md.",
     ),
     "cpu-gpu": Kind(
@@ -53,7 +55,7 @@ KINDS: dict[str, Kind] = {
     ),
     "comm": Kind(
         frozenset({"probes", "links"}),
-        frozenset({"allreduce", "links-mpi", "links-nccl", "links-gloo"}),
+        frozenset({"allreduce", "links"}),
         "Measure the network: hpcdl probe --nodes 4.",
     ),
 }
@@ -91,5 +93,5 @@ def select(report: Report, names: Sequence[str]) -> Report:
 
 
 def _belongs(key: str, kind: Kind) -> bool:
-    """Of several pictures of a key, each has a number behind it."""
-    return re.sub(r"-\d+$", "", key) in kind.pictures
+    """What tells several pictures of one subject apart stands behind a dash."""
+    return any(key == subject or key.startswith(f"{subject}-") for subject in kind.pictures)

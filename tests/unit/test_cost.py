@@ -336,7 +336,7 @@ def test_machines_in_disguise_are_not_priced_as_so_many(tmp_path):
     assert isinstance(two.parts.total.value, Withheld)
     # What the meters saw is real.
     assert not isinstance(two.parts.electricity.value, Missing)
-    plain, forced = (report.build([analyse_run(run)], force=force) for force in (False, True))
+    plain, forced = (report.build([analyse_run(run)], force=force, pictured=True) for force in (False, True))
     [first, second] = json.loads(as_json.render(plain))["cost"][0]["rows"]
     assert "value" in first["total_per_million"]
     assert second["total_per_million"] == {"missing": reason, "unit": "EUR"}
@@ -345,7 +345,7 @@ def test_machines_in_disguise_are_not_priced_as_so_many(tmp_path):
     assert "~~2.051 EUR~~" in as_markdown.render(forced)
     assert any(note.kind == "rehearsal" and reason in note.text for note in plain.notes)
     # Neither a picture nor a verdict is made of it.
-    assert {picture.key for picture in forced.pictures} == {"cost-a", "cost-sensitivity-a"}
+    assert {picture.key for picture in find_pictures(forced)} == {"cost-a", "cost-sensitivity-a"}
 
 
 def test_a_part_of_a_shared_node_is_not_priced_as_a_whole(tmp_path):
@@ -451,19 +451,19 @@ def test_a_run_without_energy_takes_nothing_from_the_others(tmp_path):
 
 def test_estimated_energy_makes_estimated_money(tmp_path):
     run = write_cpu(tmp_path, meters={"node1": {estimate_of(): estimated(200.0)}})
-    content = report.build([analyse_run(run)])
+    content = report.build([analyse_run(run)], pictured=True)
     [table] = json.loads(as_json.render(content))["cost"]
     [row] = table["rows"]
     assert row["basis"] == "ESTIMATED"
     assert row["electricity_per_million"]["mark"] == row["total_per_million"]["mark"] == "estimated"
     assert "mark" not in row["capital_per_million"]
-    assert all("ESTIMATED" in picture.subtitle for picture in content.pictures)
+    assert all("ESTIMATED" in picture.subtitle for picture in find_pictures(content))
     assert any("ESTIMATED, and so are the money" in note.text for note in content.notes)
 
 
 def test_without_prices_the_rest_is_reported(tmp_path):
     result = analyse_run(write_cpu(tmp_path, cost={}))
-    assert "cost" not in json.loads(as_json.render(report.build([result])))
+    assert json.loads(as_json.render(report.build([result])))["cost"] == []
     chapter = make_cost_chapter([result])
     cost = as_json.as_object(chapter.tables[0])["rows"][0]
     assert cost["total_per_million"]["missing"] == "add node_price to [cost] in the site file"
@@ -487,16 +487,22 @@ def test_images_of_two_networks_are_not_compared(tmp_path):
     assert compare_pairs(study_costs(results).costs) == ()
 
 
+def find_pictures(content):
+    """Those on cost."""
+    return [picture for picture in content.pictures if picture.key.startswith("cost")]
+
+
 def test_pictures_say_what_tables_say(tmp_path):
-    content = report.build([analyse_run(write_cpu(tmp_path, site={"power": {"pue": 1.25}}))])
-    waterfall, tornado = (picture.form for picture in content.pictures)
+    result = analyse_run(write_cpu(tmp_path, site={"power": {"pue": 1.25}}))
+    content = report.build([result], pictured=True)
+    waterfall, tornado = (picture.form for picture in find_pictures(content))
     assert isinstance(waterfall, Waterfall)
     assert isinstance(tornado, Tornado)
     [row] = json.loads(as_json.render(content))["cost"][0]["rows"]
     # Idle power is not known: the caption says so, and the parts are of the rest.
     assert [name for name, _ in waterfall.parts] == ["capital", "electricity", "PUE overhead"]
     assert sum(value for _, value in waterfall.parts) == pytest.approx(row["total_per_million"]["value"])
-    assert "without idle power" in content.pictures[0].caption
+    assert "without idle power" in find_pictures(content)[0].caption
     assert tornado.base == row["total_per_million"]["value"]
     widths = [abs(swing.at_high - swing.at_low) for swing in tornado.swings]
     assert widths == sorted(widths, reverse=True)

@@ -85,7 +85,7 @@ def test_throughput_stands_against_power_at_one_boundary(tmp_path):
     content, pictures = draw(energy_run, tmp_path)
     data = json.loads(as_json.render(content))
     for boundary, role in (("device", "measured"), ("node", "estimated")):
-        form = pictures[f"throughput-power-{boundary}"].form
+        form = pictures[f"power-throughput-{boundary}"].form
         assert isinstance(form, Scatter)
         [series] = form.series
         assert series.role == role

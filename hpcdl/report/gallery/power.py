@@ -83,7 +83,7 @@ def _draw_against(results: Sequence[RunResult], boundary: Boundary) -> Iterator[
         return
     rehearsal = next((result.rehearsal for result in results if result.rehearsal), None)
     yield Picture(
-        key=f"throughput-power-{boundary}",
+        key=f"power-throughput-{boundary}",
         title="Throughput against power",
         beside="energy",
         subtitle=mark(f"one dot for each launch · boundary: {boundary}", rehearsal),
