@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-REQUIRABLE = ("cluster", "horovod", "dali", "gpu")
+REQUIRABLE = ("cluster", "horovod", "dali", "gpu", "browser")
 
 
 def pytest_configure(config: pytest.Config) -> None:

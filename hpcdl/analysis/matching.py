@@ -8,26 +8,20 @@ from typing import TYPE_CHECKING
 
 from hpcdl.analysis.draws import choose_boundary, find_nearest, measure_draws
 from hpcdl.analysis.equivalence import Amount, Equivalence, Side
+from hpcdl.analysis.need import Need, add_copies, count_nodes, count_whole, grow
 from hpcdl.analysis.prediction import why_rehearsed
 from hpcdl.analysis.question import list_differences
 from hpcdl.analysis.readings import Withheld, derive, withhold
 from hpcdl.analysis.sweep import gather_sweeps, read_point, require_boundary
 from hpcdl.errors import Mistake
-from hpcdl.estimates.intervals import scale
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hpcdl.analysis.boundaries import Boundary
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.scaling import Point
-    from hpcdl.analysis.sweep import Spot, Sweep
+    from hpcdl.analysis.sweep import Sweep
     from hpcdl.analysis.tariff import Tariff
-
-MEASURE_A_SWEEP = (
-    "Measure a sweep: hpcdl submit scaling --nodes 1,2,4. Or say that independent copies do: --replicas."
-)
 
 
 @dataclass(frozen=True)
@@ -58,12 +52,12 @@ def match_runs(
     target = _choose_point(theirs, asked.nodes)
     boundary = _choose_boundary(mine, theirs, asked.boundary)
     goal = read_point(theirs, target)
-    needed = _copy(mine, target) if asked.replicas else _grow(mine, target)
+    needed = add_copies(mine, target) if asked.replicas else grow(mine, target)
     rehearsal = mine.scaling.rehearsal or theirs.scaling.rehearsal
     reason = why_rehearsed(mine.scaling) or why_rehearsed(theirs.scaling)
     return Equivalence(
         first=_describe(mine, _hold_back(needed, reason), tariffs[0], boundary),
-        second=_describe(theirs, _Needed(goal, Amount(goal.nodes), "measured"), tariffs[1], boundary),
+        second=_describe(theirs, Need(goal, Amount(count_whole(goal)), "measured"), tariffs[1], boundary),
         claim=f"the same throughput of {mine.model}",
         differences=_compare_work(mine, theirs),
         rehearsal=rehearsal,
@@ -124,83 +118,7 @@ def _choose_boundary(mine: Sweep, theirs: Sweep, asked: Boundary | None) -> Boun
     return asked
 
 
-@dataclass(frozen=True)
-class _Needed:
-    """The nodes that it takes, what they do together, and by what that is known; `assumptions` beside it."""
-
-    spot: Spot
-    amount: Amount
-    basis: str
-    mark: str = ""
-    assumptions: tuple[str, ...] = ()
-    copies: int = 1
-
-
-def _grow(sweep: Sweep, target: Point) -> _Needed:
-    """One run on more nodes: as measured, else by the law; never by multiplication."""
-    rate = _require(target)
-    nodes = sweep.find_nodes(rate)
-    if nodes is None and isinstance(sweep.fit, Missing):
-        raise Mistake(
-            f"the first run cannot be read at other sizes: {sweep.fit.missing}.", do=MEASURE_A_SWEEP
-        )
-    if nodes is None:
-        never = Missing(missing=sweep.tell_unreached(rate))
-        spot = replace(read_point(sweep, sweep.measured[-1]), images_per_s=never, interval=None)
-        return _Needed(spot, Amount(never), "model")
-    spot = sweep.at(nodes)
-    low, high = sweep.bound_nodes(target.interval) if target.interval else (None, None)
-    amount = Amount(derive(lambda _: float(nodes), spot.images_per_s), low, high)
-    if spot.basis == "measured":
-        return _Needed(spot, amount, "measured", assumptions=tuple(_tell_smallest(sweep, nodes)))
-    law = f"model, fitted to {sweep.sizes} sizes"
-    return _Needed(spot, amount, law, "predicted", (*_tell_smallest(sweep, nodes), *sweep.tell_law()))
-
-
-def _tell_smallest(sweep: Sweep, nodes: int) -> Sequence[str]:
-    if nodes > 1 and nodes == min(point.nodes for point in sweep.whole):
-        return (f"fewer than {nodes} nodes may do: that is the smallest size measured",)
-    return ()
-
-
-def _copy(sweep: Sweep, target: Point) -> _Needed:
-    """Independent runs beside each other, of the size that does most for each node."""
-    points = sweep.whole or sweep.measured
-    best = max(points, key=lambda point: _require(point) / point.nodes)
-    copies = math.ceil(_require(target) / _require(best) - 1e-9)
-    one = read_point(sweep, best)
-    spot = replace(
-        one,
-        nodes=copies * one.nodes,
-        ranks=copies * one.ranks,
-        images_per_s=derive(lambda rate: copies * rate, one.images_per_s),
-        interval=None if one.interval is None else scale(one.interval, copies),
-    )
-    low, high = _bound_copies(best, target)
-    return _Needed(
-        spot,
-        Amount(derive(lambda _: float(spot.nodes), spot.images_per_s), low, high),
-        f"{copies:,} copies of {count_nodes(one.nodes)}",
-        "copies",
-        ("independent copies add up: no copy slows another down, and the work can be divided among models",),
-        copies,
-    )
-
-
-def _bound_copies(best: Point, target: Point) -> tuple[int | None, int | None]:
-    if best.interval is None or target.interval is None or best.interval.low <= 0:
-        return None, None
-    may, surely = target.interval.low / best.interval.high, target.interval.high / best.interval.low
-    return math.ceil(may) * best.nodes, math.ceil(surely) * best.nodes
-
-
-def _require(point: Point) -> float:
-    if isinstance(point.images_per_s, Missing):
-        raise Mistake(f"there is no throughput: {point.images_per_s.missing}.")
-    return point.images_per_s
-
-
-def _hold_back(needed: _Needed, reason: str | None) -> _Needed:
+def _hold_back(needed: Need, reason: str | None) -> Need:
     """What follows from a rehearsal, on either side, is withheld."""
     if reason is None:
         return needed
@@ -217,14 +135,14 @@ def _hold(reading: Reading, reason: str) -> Reading:
     return Missing(missing=reason) if bare else withhold(reading, reason)
 
 
-def _describe(sweep: Sweep, needed: _Needed, tariff: Tariff, boundary: Boundary | Missing) -> Side:
+def _describe(sweep: Sweep, needed: Need, tariff: Tariff, boundary: Boundary | Missing) -> Side:
     nodes = needed.amount.nodes
     power = _find_power(sweep, needed, boundary)
     return Side(
         name=sweep.runs[0].run_id,
         title=_name_run(sweep.runs[0]),
         basis=needed.basis,
-        source=", ".join(f"run {run.run_id}" for run in sweep.runs),
+        source=_name_source(sweep),
         amount=needed.amount,
         processors=_name_processors(sweep, None if isinstance(nodes, Missing) else needed.spot.ranks),
         images_per_s=needed.spot.images_per_s,
@@ -251,7 +169,7 @@ class _Power:
     assumptions: tuple[str, ...] = ()
 
 
-def _find_power(sweep: Sweep, needed: _Needed, boundary: Boundary | Missing) -> _Power:
+def _find_power(sweep: Sweep, needed: Need, boundary: Boundary | Missing) -> _Power:
     """As it was metered on so many nodes, else each of them as in the largest run that was metered."""
     if isinstance(boundary, Missing):
         return _Power(boundary)
@@ -277,15 +195,17 @@ def _find_power(sweep: Sweep, needed: _Needed, boundary: Boundary | Missing) -> 
     return _Power(watts, metered, mark, () if alike else (assumed,))
 
 
-def count_nodes(nodes: int) -> str:
-    """'1 node', '4 nodes'."""
-    return "1 node" if nodes == 1 else f"{nodes:,} nodes"
-
-
 def _name_run(run: RunResult) -> str:
     """'juno, run k3f9'."""
     end = run.run_id.rpartition("-")[2]
     return f"run {end}" if run.job.site.name == "unnamed" else f"{run.job.site.name}, run {end}"
+
+
+def _name_source(sweep: Sweep) -> str:
+    """'run 20261122-141200-k3f9 (weak scaling, 256 images per rank, horovod)'."""
+    question = sweep.scaling.question
+    engine = f", {question.means.engine}" if question.means else ""
+    return f"run {sweep.runs[0].run_id} ({question.batch.text}{engine})"
 
 
 def _name_processors(sweep: Sweep, ranks: int | None) -> str:

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from hpcdl import networks
 from hpcdl.analysis.energy import EnergyResult
 from hpcdl.analysis.prediction import FARTHEST, fit_table, forecast, ranks_per_node, why_rehearsed
 from hpcdl.analysis.readings import withhold
 from hpcdl.analysis.scaling import gather_questions, tabulate_sizes
-from hpcdl.errors import Mistake
+from hpcdl.errors import Mistake, UnknownName
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Sweep:
 
     @property
     def model(self) -> str:
-        return self.scaling.question.work.model
+        """The network's own name, where the launches were asked for by another."""
+        return name_network(self.scaling.question.work.model)
 
     @property
     def measured(self) -> tuple[Point, ...]:
@@ -187,6 +189,14 @@ def read_point(sweep: Sweep, point: Point) -> Spot:
         images_per_s=withhold(point.images_per_s, reason),
         interval=None if reason else point.interval,
     )
+
+
+def name_network(name: str) -> str:
+    """The name that a network has here, of its aliases too; one that this version does not know keeps its own."""
+    try:
+        return networks.find(name).name
+    except UnknownName:
+        return name
 
 
 def require_boundary(sweep: Sweep, boundary: Boundary) -> None:

@@ -32,6 +32,7 @@ SECONDS = {
     "w": 604_800.0,
     "week": 604_800.0,
 }
+PLURALS = {"seconds", "minutes", "hours", "days", "weeks"}
 _AMOUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 
 
@@ -58,8 +59,7 @@ def read_deadline(text: str, flag: str) -> float:
         Mistake: It is no time above zero with its unit.
     """
     number, unit = _split(text)
-    known = SECONDS | {f"{name}s": factor for name, factor in SECONDS.items() if len(name) > 3}
-    seconds = number * known.get(unit, math.nan)
+    seconds = number * SECONDS.get(unit.removesuffix("s") if unit in PLURALS else unit, math.nan)
     if 0 < seconds < math.inf:
         return seconds
     raise Mistake(

@@ -190,12 +190,12 @@ def _choose_runs(runs: list[str] | None, model: str | None, store: str | None) -
 def _choose_sweeps(sweeps: tuple[Sweep, ...], model: str | None, results: list[RunResult]) -> list[Sweep]:
     """Those of the network that have measured anything, be it withheld."""
     from hpcdl.analysis.readings import Withheld
-    from hpcdl.cli.newest import name_network
+    from hpcdl.analysis.sweep import name_network
     from hpcdl.errors import Mistake
     from hpcdl.records import Missing
 
     named = ", ".join(result.run_id for result in results)
-    fitting = [one for one in sweeps if model is None or name_network(one.model) == name_network(model)]
+    fitting = [one for one in sweeps if model is None or one.model == name_network(model)]
     if not fitting:
         trained = ", ".join(sorted({sweep.model for sweep in sweeps})) or "nothing"
         raise Mistake(

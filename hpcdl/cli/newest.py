@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hpcdl.errors import Mistake, UnknownName
+from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,17 +55,9 @@ def _list_trainings(store: Store, model: str | None) -> Iterator[RunFolder]:
 
 
 def _is_of(recorded: str, model: str | None) -> bool:
+    from hpcdl.analysis.sweep import name_network
+
     return model is None or name_network(recorded) == name_network(model)
-
-
-def name_network(name: str) -> str:
-    """The name that hpcdl gives it, of aliases too; one that this version does not know keeps its own."""
-    from hpcdl import networks
-
-    try:
-        return networks.find(name).name
-    except UnknownName:
-        return name
 
 
 def _find_lack(result: RunResult, model: str | None) -> str | None:

@@ -9,7 +9,7 @@ from hpcdl.analysis.training_time import Bounded
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Fact, Note, Quantity, Report, Table
 from hpcdl.report.force import reveal
-from hpcdl.report.numbers import format_number, format_value
+from hpcdl.report.numbers import format_value
 from hpcdl.report.premises import make_premise_table
 from hpcdl.report.sections import make_half_width
 from hpcdl.report.training_pictures import draw_training
@@ -112,7 +112,7 @@ def _make_table(estimate: TrainingEstimate) -> Table:
             hidden=all(one.energy.joules.interval is None for one in times),
         ),
         Column("electricity", "electricity", rank=1, hidden=unpriced),
-        Column("capital", "of the nodes' price", rank=1, hidden=unpriced),
+        Column("capital", "depreciation", rank=1, hidden=unpriced),
         Column("cost", "together", hidden=unpriced),
     )
     facts = (
@@ -212,9 +212,7 @@ def _note_answer(estimate: TrainingEstimate) -> Iterator[Note]:
         )
     least = min((point.nodes for point in estimate.sweep.whole), default=1)
     if smallest == least > 1:
-        yield Note(
-            "info", f"fewer than {format_number(least)} nodes may do: that is the smallest size measured"
-        )
+        yield Note("info", f"fewer than {least:,} nodes may do: that is the smallest size measured")
 
 
 def _point_further(estimates: Sequence[TrainingEstimate]) -> Iterator[str]:

@@ -245,6 +245,8 @@ def test_a_rehearsal_on_either_side_is_withheld(tmp_path):
         assert data["badges"] == ["REHEARSAL"]
         assert data["equivalence"][0]["nodes"]["missing"] == "2 hosts share one boot id (--force shows it)"
         assert "missing" in data["nodes_ratio"]
+        # Nor is one machine priced as several.
+        assert all("missing" in row["price"] for row in data["equivalence"] if row["name"] == "a")
     # That it never gets there is what its law says, and no more to be published.
     assert "share one boot id" in match(staged, real).first.amount.nodes.missing
     shown = as_data(match(staged, real, nodes=1, force=True), force=True)

@@ -10,6 +10,7 @@ from hpcdl.report.drawing.courses import specify_lines, specify_scatter
 from hpcdl.report.drawing.falls import specify_tornado, specify_waterfall
 from hpcdl.report.drawing.looks import configure, pick_colours
 from hpcdl.report.drawing.maps import specify_map, tell_groups
+from hpcdl.report.drawing.words import clean_picture
 from hpcdl.report.pictures import Bars, HeatMap, Lines, Scatter, Stack, Tornado, Waterfall
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def specify(picture: Picture, colours: Mapping[str, str], *, width: int = WIDTH)
         colours: By the names of looks.COLOURS; they may be CSS variables.
         width: Of the whole picture, in pixels.
     """
+    picture = clean_picture(picture)
     return {
         "$schema": SCHEMA,
         "width": width,

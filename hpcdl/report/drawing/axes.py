@@ -83,6 +83,12 @@ def encode(axis: Axis, field: str, values: Iterable[float] = ()) -> dict[str, An
     return {"field": field, "type": "quantitative", "title": title_axis(axis), "axis": ticks, "scale": scale}
 
 
+def complete(layer: dict[str, Any], everywhere: dict[str, Any]) -> dict[str, Any]:
+    """A layer with the channels that all have, but for those that it says it has none of."""
+    channels = everywhere | layer["encoding"]
+    return layer | {"encoding": {name: channel for name, channel in channels.items() if channel is not None}}
+
+
 def choose_ticks(places: Sequence[float], unit: Unit) -> list[float]:
     """Ticks of a logarithmic axis: powers of two where things are counted in them, else 1, 2, 5 or decades."""
     low, high = places[0], places[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from hpcdl.report.drawing.axes import encode, write_interval, write_value
+from hpcdl.report.drawing.axes import encode, title_axis, write_interval, write_value
 from hpcdl.report.drawing.looks import LOOKS, SERIES, name_series
 from hpcdl.report.drawing.rows import (
     BAR,
@@ -15,8 +15,8 @@ from hpcdl.report.drawing.rows import (
     take,
     write_key,
     write_numbers,
-    write_tip,
 )
+from hpcdl.report.drawing.words import write_tip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,8 +48,7 @@ def specify_bars(bars: Bars, colours: Mapping[str, str]) -> dict[str, Any]:
         *(_draw_intervals(x, colours) if any(row["low"] is not None for row in rows) else []),
         write_numbers(colours, "x_end"),
     ]
-    tip = write_tip(bars.value, ("interval", "95 % interval"))
-    return assemble(labels, rows, layers, tip)
+    return assemble(labels, rows, layers)
 
 
 def _tabulate_bars(bars: Bars, labels: Sequence[str], colours: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -65,7 +64,11 @@ def _tabulate_bars(bars: Bars, labels: Sequence[str], colours: Mapping[str, str]
             "low": dot.low if whole else None,
             "high": dot.high if whole else None,
             "text": write_value(dot.y, bars.value) if known else "no value",
-            "interval": write_interval(dot, bars.value),
+            "tip": write_tip(
+                ("of", labels[place]),
+                (title_axis(bars.value), write_value(dot.y, bars.value) if known else "no value"),
+                ("95 % interval", write_interval(dot, bars.value)),
+            ),
             "colour": colours["muted"] if look.plain else colours[SERIES[0]],
             "dash": list(look.dash) or [1, 0],
             "inside": look.inside,
@@ -126,8 +129,7 @@ def specify_stack(stack: Stack, colours: Mapping[str, str]) -> dict[str, Any]:
             "encoding": {"x": x | {"field": "x_middle"}, "text": {"field": "text"}},
         },
     ]
-    tip = write_tip(stack.value)
-    return assemble(labels, rows, layers, [tip[0], {"field": "part", "title": "part"}, *tip[1:]])
+    return assemble(labels, rows, layers)
 
 
 def _tabulate_stack(stack: Stack) -> Iterator[dict[str, Any]]:
@@ -144,6 +146,9 @@ def _tabulate_stack(stack: Stack) -> Iterator[dict[str, Any]]:
                 "x_end": end,
                 "x_middle": (begin + end) / 2,
                 "text": write_value(value, stack.value),
+                "tip": write_tip(
+                    ("of", label), ("part", name), (title_axis(stack.value), write_value(value, stack.value))
+                ),
                 "roomy": longest > 0 and _finite(value) >= ROOM * longest,
             }
             begin = end

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from hpcdl.report.drawing.axes import encode, title_axis, write_interval, write_value
+from hpcdl.report.drawing.axes import complete, encode, title_axis, write_interval, write_value
 from hpcdl.report.drawing.looks import LOOKS, SERIES, SHAPES, TITLE_ABOVE, name_series
 from hpcdl.report.drawing.thinning import thin_dots
+from hpcdl.report.drawing.words import TIP, write_tip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +26,9 @@ CHANNELS = ("color", "stroke", "fill", "shape", "strokeDash", "opacity")
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A series as it is drawn: its dots thinned, its name, colour and shape."""
+    """A series as it is drawn: its dots thinned, its number, name, colour and shape."""
 
+    place: int
     series: Series
     dots: tuple[Dot, ...]
     name: str
@@ -74,30 +76,23 @@ def _prepare(series: Sequence[Series], colours: Mapping[str, str]) -> list[_Draw
         shape = tuple(SHAPES)[len(drawn) % len(SHAPES)]
         coloured += not plain
         dots = tuple(dot for dot in thin_dots(one.dots) if isfinite(dot.x))
-        drawn.append(_Drawn(one, dots, name_series(one.name, one.role), colour, shape))
+        drawn.append(_Drawn(len(drawn), one, dots, name_series(one.name, one.role), colour, shape))
     return drawn
 
 
 def _assemble(x: Axis, y: Axis, drawn: Sequence[_Drawn], layers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     rows = [row for one in drawn for row in _tabulate(one, x, y)]
-    vertical = encode(
-        y, "y", [row[field] for row in rows for field in ("y", "low", "high") if row[field] is not None]
-    )
+    heights = [row[field] for row in rows for field in ("y", "low", "high") if row[field] is not None]
+    vertical = encode(y, "y", heights)
+    everywhere = {
+        "x": encode(x, "x", [row["x"] for row in rows]),
+        "y": vertical | {"axis": vertical["axis"] | TITLE_ABOVE},
+        "tooltip": TIP,
+    }
     return {
         "height": HEIGHT,
         "data": {"values": rows},
-        "encoding": {
-            "x": encode(x, "x", [row["x"] for row in rows]),
-            "y": vertical | {"axis": vertical["axis"] | TITLE_ABOVE},
-            "tooltip": [
-                {"field": "name", "title": "series"},
-                {"field": "x_text", "title": title_axis(x)},
-                {"field": "y_text", "title": title_axis(y)},
-                {"field": "interval", "title": "95 % interval"},
-                {"field": "label", "title": " "},
-            ],
-        },
-        "layer": [layer for layer in layers if layer],
+        "layer": [complete(layer, everywhere) for layer in layers if layer],
         "resolve": {part: dict.fromkeys(CHANNELS, "independent") for part in ("scale", "legend")},
     }
 
@@ -109,15 +104,20 @@ def _tabulate(one: _Drawn, x: Axis, y: Axis) -> Iterator[dict[str, Any]]:
         # A logarithmic axis has no place for what is not above zero: a gap says so.
         known = isfinite(dot.y) and not (y.log and dot.y <= 0)
         yield {
+            "place": one.place,
             "name": one.name,
             "x": dot.x,
             "y": dot.y if known else None,
             "low": _end(dot.low, y) if known else None,
             "high": _end(dot.high, y) if known else None,
-            "x_text": write_value(dot.x, x),
-            "y_text": write_value(dot.y, y) if known else "none",
-            "interval": write_interval(dot, y),
             "label": dot.label,
+            "tip": write_tip(
+                ("series", one.name),
+                (title_axis(x), write_value(dot.x, x)),
+                (title_axis(y), write_value(dot.y, y) if known else "no value"),
+                ("95 % interval", write_interval(dot, y)),
+                ("label", dot.label),
+            ),
         }
 
 
@@ -169,14 +169,14 @@ def _sketch(one: _Drawn, *, line: bool, mark: bool) -> str:
 
 
 def _only(drawn: Sequence[_Drawn]) -> dict[str, Any]:
-    return {"filter": {"field": "name", "oneOf": [one.name for one in drawn]}}
+    return {"filter": {"field": "place", "oneOf": [one.place for one in drawn]}}
 
 
 def _shade(stretches: Sequence[Stretch], colours: Mapping[str, str]) -> list[dict[str, Any]]:
     if not stretches:
         return []
-    rows = [{"x": one.begin, "end": one.end, "stretch": one.name} for one in stretches]
-    ends = {"x": {"field": "x", "type": "quantitative"}, "tooltip": {"field": "stretch", "title": "stretch"}}
+    rows = [{"x": one.begin, "end": one.end, "tip": one.name} for one in stretches]
+    ends = {"x": {"field": "x", "type": "quantitative"}, "tooltip": TIP}
     return [
         {
             "data": {"values": rows},
@@ -193,7 +193,7 @@ def _shade(stretches: Sequence[Stretch], colours: Mapping[str, str]) -> list[dic
                 "dy": 5,
                 "color": colours["muted"],
             },
-            "encoding": {**ends, "text": {"field": "stretch"}, "y": {"value": 0}},
+            "encoding": {**ends, "text": {"field": "tip"}, "y": {"value": 0}},
         },
     ]
 

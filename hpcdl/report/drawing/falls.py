@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpcdl.report.drawing.axes import encode, write_value
+from hpcdl.report.drawing.axes import encode, title_axis, write_value
 from hpcdl.report.drawing.rows import (
     BAR,
     Rows,
@@ -13,8 +13,8 @@ from hpcdl.report.drawing.rows import (
     take,
     write_key,
     write_numbers,
-    write_tip,
 )
+from hpcdl.report.drawing.words import TIP, write_tip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ def specify_waterfall(waterfall: Waterfall, colours: Mapping[str, str]) -> dict[
         },
         write_numbers(colours, "x_right"),
     ]
-    return assemble([row["name"] for row in rows], rows, layers, write_tip(waterfall.value))
+    return assemble([row["name"] for row in rows], rows, layers)
 
 
 def _tabulate_waterfall(waterfall: Waterfall, colours: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -57,6 +57,9 @@ def _tabulate_waterfall(waterfall: Waterfall, colours: Mapping[str, str]) -> Ite
             "x_end": end,
             "x_right": max(start, end),
             "text": write_value(amount, waterfall.value),
+            "tip": write_tip(
+                ("of", label), (title_axis(waterfall.value), write_value(amount, waterfall.value))
+            ),
             "colour": colours["muted" if last else "series-1" if amount >= 0 else "series-3"],
         }
         begin = end
@@ -73,7 +76,11 @@ def specify_tornado(tornado: Tornado, colours: Mapping[str, str]) -> dict[str, A
             "x_begin": tornado.base,
             "x_value": value,
             "assumed": assumed,
-            "text": write_value(value, tornado.value),
+            "tip": write_tip(
+                ("of", swing.label),
+                ("assumed", assumed),
+                (title_axis(tornado.value), write_value(value, tornado.value)),
+            ),
             "right": value >= tornado.base,
         }
         for place, swing in enumerate(swings)
@@ -93,7 +100,7 @@ def specify_tornado(tornado: Tornado, colours: Mapping[str, str]) -> dict[str, A
     }
     side = "datum.right ? 'left' : 'right'"
     words = {"type": "text", "align": {"expr": side}, "dx": {"expr": "datum.right ? 5 : -5"}}
-    base = [{"x": tornado.base, "text": f"base {write_value(tornado.base, tornado.value)}"}]
+    base = [{"x": tornado.base, "tip": f"base {write_value(tornado.base, tornado.value)}"}]
     layers: Rows = [
         {
             "mark": {"type": "bar", "height": BAR},
@@ -103,7 +110,7 @@ def specify_tornado(tornado: Tornado, colours: Mapping[str, str]) -> dict[str, A
         {
             "data": {"values": base},
             "mark": {"type": "rule", "color": colours["ink"], "strokeWidth": 1.5},
-            "encoding": {"x": x | {"field": "x"}, "y": None, "tooltip": {"field": "text", "title": " "}},
+            "encoding": {"x": x | {"field": "x"}, "y": None, "tooltip": TIP},
         },
         {
             "data": {"values": base},
@@ -111,10 +118,9 @@ def specify_tornado(tornado: Tornado, colours: Mapping[str, str]) -> dict[str, A
             "encoding": {
                 "x": x | {"field": "x"},
                 "y": {"value": 0},
-                "text": {"field": "text"},
+                "text": {"field": "tip"},
                 "tooltip": None,
             },
         },
     ]
-    tip = write_tip(tornado.value, ("assumed", "assumed"))
-    return assemble([swing.label for swing in swings], rows, layers, tip)
+    return assemble([swing.label for swing in swings], rows, layers)

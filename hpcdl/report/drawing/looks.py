@@ -11,19 +11,20 @@ if TYPE_CHECKING:
     from hpcdl.report.pictures import Role
 
 # Each colour on white and on near-black: at least 4.5:1 against its paper (WCAG 2, AA), so that text may have it, and
-# neighbours apart in lightness or hue for the three kinds of colour blindness (the tests hold both).
+# any two of the series apart for those who lack red or green cones, in lightness if not in hue (tests hold both).
 COLOURS: dict[str, tuple[str, str]] = {
     "paper": ("#ffffff", "#14171b"),
     "panel": ("#f5f6f8", "#1d2126"),
     "ink": ("#1a1d21", "#e8eaed"),
     "muted": ("#586069", "#a3adb8"),
     "faint": ("#dfe3e8", "#333a42"),
+    "warning": ("#856000", "#e6c34a"),
     "series-1": ("#0a5fb4", "#63aef5"),
     "series-2": ("#c2410c", "#ff9a5a"),
-    "series-3": ("#11756a", "#48d1b8"),
-    "series-4": ("#6d2f9c", "#cda2f2"),
-    "series-5": ("#856000", "#e6c34a"),
-    "series-6": ("#a3174f", "#ff8cb0"),
+    "series-3": ("#11756a", "#3fbfa5"),
+    "series-4": ("#4b1d7a", "#dcc6ff"),
+    "series-5": ("#4a3c00", "#f5e17a"),
+    "series-6": ("#b0205a", "#ffb3cf"),
 }
 SERIES = tuple(name for name in COLOURS if name.startswith("series-"))
 # Dark to light, even to the eye and to the colour-blind; the middle stops of matplotlib's viridis.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hpcdl.report.drawing.axes import title_axis, write_ticks, write_value
 from hpcdl.report.drawing.looks import RAMP
 from hpcdl.report.drawing.thinning import MOST_COLUMNS, MOST_ROWS, condense, group_size
+from hpcdl.report.drawing.words import TIP, write_tip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,11 +49,18 @@ def tell_groups(heat: HeatMap) -> str:
 
 
 def _tabulate(heat: HeatMap) -> Iterator[dict[str, Any]]:
+    across, down, of = title_axis(heat.x), title_axis(heat.y), title_axis(heat.value)
     for row, (name, values) in enumerate(zip(heat.rows, heat.values, strict=True)):
         for column, value in enumerate(values):
             if value is not None and isfinite(value):
                 text = write_value(value, heat.value)
-                yield {"r": _key(row, name), "c": _key(column, heat.columns[column]), "v": value, "t": text}
+                yield {
+                    "r": _key(row, name),
+                    "c": _key(column, heat.columns[column]),
+                    "v": value,
+                    "t": text,
+                    "tip": write_tip((down, name), (across, heat.columns[column]), (of, text)),
+                }
 
 
 def _key(place: int, name: str) -> str:
@@ -84,10 +92,6 @@ def _draw_cells(heat: HeatMap, colours: Mapping[str, str]) -> dict[str, Any]:
     edge = {"stroke": colours["paper"], "strokeWidth": 1} if few else {}
     return {
         "mark": {"type": "rect", **edge},
-        "transform": [
-            {"calculate": "split(datum.r, '\\n')[1]", "as": "row"},
-            {"calculate": "split(datum.c, '\\n')[1]", "as": "column"},
-        ],
         "encoding": {
             "color": {
                 "field": "v",
@@ -102,11 +106,7 @@ def _draw_cells(heat: HeatMap, colours: Mapping[str, str]) -> dict[str, Any]:
                     "labelOverlap": "greedy",
                 },
             },
-            "tooltip": [
-                {"field": "row", "title": title_axis(heat.y)},
-                {"field": "column", "title": title_axis(heat.x)},
-                {"field": "t", "title": title_axis(heat.value)},
-            ],
+            "tooltip": TIP,
         },
     }
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from hpcdl.report.drawing.axes import title_axis
+from hpcdl.report.drawing.axes import complete
+from hpcdl.report.drawing.words import TIP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from hpcdl.report.pictures import Axis
 
 ROW = 36
 BAR = 18
@@ -56,46 +55,34 @@ def write_numbers(colours: Mapping[str, str], field: str) -> dict[str, Any]:
     }
 
 
-def write_tip(value: Axis, *more: tuple[str, str]) -> Rows:
-    fields = (("name", "of"), ("text", title_axis(value)), *more)
-    return [{"field": field, "title": title} for field, title in fields]
-
-
 def write_key(place: int, label: str) -> str:
     """What tells a bar from others of the same label, and its label in lines that leave room for the bar."""
     return "\n".join([str(place), *textwrap.wrap(label, LABEL_WIDTH, max_lines=MOST_LINES, placeholder=" …")])
 
 
-def assemble(labels: Sequence[str], rows: Rows, layers: Rows, tip: Rows) -> dict[str, Any]:
+def assemble(labels: Sequence[str], rows: Rows, layers: Rows) -> dict[str, Any]:
     keys = [write_key(place, label) for place, label in enumerate(labels)]
+    several = [
+        {"test": f"length(split(datum.label, '\\n')) == {lines + 1}", "value": -LINE * (lines - 1) / 2}
+        for lines in range(2, MOST_LINES + 1)
+    ]
+    y = {
+        "field": "key",
+        "type": "nominal",
+        "title": None,
+        "sort": None,
+        "scale": {"domain": keys},
+        "axis": {
+            "labelExpr": "slice(split(datum.label, '\\n'), 1)",
+            "labelLimit": 0,
+            "labelLineHeight": LINE,
+            # Several lines are centred on their bar.
+            "labelOffset": {"condition": several, "value": 0},
+            "grid": False,
+        },
+    }
     return {
         "height": max(ROW * len(keys), ROW),
         "data": {"values": rows},
-        "encoding": {
-            "y": {
-                "field": "key",
-                "type": "nominal",
-                "title": None,
-                "sort": None,
-                "scale": {"domain": keys},
-                "axis": {
-                    "labelExpr": "slice(split(datum.label, '\\n'), 1)",
-                    "labelLimit": 0,
-                    "labelLineHeight": LINE,
-                    "labelOffset": {
-                        "condition": [
-                            {
-                                "test": f"length(split(datum.label, '\\n')) == {lines + 1}",
-                                "value": -LINE * (lines - 1) / 2,
-                            }
-                            for lines in range(2, MOST_LINES + 1)
-                        ],
-                        "value": 0,
-                    },
-                    "grid": False,
-                },
-            },
-            "tooltip": tip,
-        },
-        "layer": layers,
+        "layer": [complete(layer, {"y": y, "tooltip": TIP}) for layer in layers],
     }

@@ -7,16 +7,12 @@
   const hide = () => {
     tip.hidden = true;
   };
-  const showTip = (_handler, event, _item, value) => {
-    if (!value) return hide();
-    const entries = typeof value === "object" ? Object.entries(value) : [["", value]];
+  const showTip = (_handler, event, _item, text) => {
+    if (!text) return hide();
     tip.replaceChildren();
-    for (const [title, text] of entries) {
-      if (text === "" || text === null || text === undefined) continue;
+    for (const said of String(text).split("\n")) {
       const line = document.createElement("div");
-      const name = document.createElement("span");
-      name.textContent = title.trim() ? `${title}: ` : "";
-      line.append(name, String(text));
+      line.textContent = said;
       tip.append(line);
     }
     tip.hidden = false;
