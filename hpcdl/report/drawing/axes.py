@@ -70,7 +70,8 @@ def _choose_prefix(unit: Unit) -> str:
 
 def encode(axis: Axis, field: str, values: Iterable[float] = ()) -> dict[str, Any]:
     """A quantitative channel over `values`, which a logarithmic axis takes its ends and ticks from."""
-    ticks: dict[str, Any] = {"labelExpr": write_ticks(axis.unit)}
+    # A label that does not fit into the width is left out, not cut.
+    ticks: dict[str, Any] = {"labelExpr": write_ticks(axis.unit), "labelBound": field.startswith("x")}
     scale: dict[str, Any] = {"zero": axis.zero, "nice": True}
     places = sorted({value for value in values if value > 0 and isfinite(value)})
     if axis.log:

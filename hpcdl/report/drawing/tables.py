@@ -85,7 +85,7 @@ def _sum_up(heat: HeatMap) -> Iterator[tuple[Cell, ...]]:
 
 def _list_stack(form: Stack) -> tuple[tuple[Column, ...], Rows]:
     columns = (
-        Column("bar", " ", left=True),
+        Column("bar", "bar", left=True),
         Column("part", "part", left=True),
         Column("value", title_axis(form.value)),
     )
@@ -95,7 +95,7 @@ def _list_stack(form: Stack) -> tuple[tuple[Column, ...], Rows]:
 
 
 def _list_bars(form: Bars) -> tuple[tuple[Column, ...], Rows]:
-    columns = (Column("bar", " ", left=True), Column("value", title_axis(form.value)))
+    columns = (Column("bar", "bar", left=True), Column("value", title_axis(form.value)))
     return columns, tuple(
         (label, _quantify(dot.y, form.value, role=role, dot=dot)) for label, role, dot in form.bars
     )

@@ -58,6 +58,8 @@
       renderer: "svg",
       tooltip: showTip,
     });
+    // The chart around it is one image with a description; its thousand parts are not read out.
+    chart.querySelector("svg").setAttribute("aria-hidden", "true");
     chart.dataset.drawn = "yes";
   };
   const settings = JSON.parse(document.getElementById("drawing").textContent);
