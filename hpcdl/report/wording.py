@@ -105,7 +105,7 @@ def name_runs(results: Sequence[RunResult]) -> str:
         "" if probing else join(_name_batch(launch) for launch in launches),
         _name_engines(launches),
         _name_ranks(largest),
-        _name_hardware(largest),
+        name_hardware(largest),
     ]
     sites = join(result.job.site.name for result in results if result.job.site.name != "unnamed")
     title = " · ".join(part for part in parts if part)
@@ -139,6 +139,7 @@ def _name_ranks(launch: LaunchResult) -> str:
     return f"{count(launch.world_size, 'rank')} on {count(hosts, 'host')}"
 
 
-def _name_hardware(launch: LaunchResult) -> str:
+def name_hardware(launch: LaunchResult) -> str:
+    """The GPUs that trained; the CPUs where there are none."""
     gpus = join(gpu for machine in launch.machines for gpu in machine.gpus)
     return gpus or join(machine.cpu for machine in launch.machines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcdl.report.wording import name_engine, name_model, name_size
+from hpcdl.report.wording import name_engine, name_hardware, name_model, name_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 def describe(launch: LaunchResult) -> str:
-    """'AlexNet · Horovod/NCCL · 4 ranks on 2 nodes'; a rehearsal says so."""
+    """'AlexNet · Horovod/NCCL · 4 ranks on 2 nodes · NVIDIA H200'; a rehearsal says so."""
     parts = [
         name_model(launch.plan.train.model) if launch.plan.kind == "train" else "",
         name_engine(launch.engine, launch.transport),
         name_size(launch.plan.nodes, launch.world_size),
+        name_hardware(launch),
     ]
     return mark(" · ".join(part for part in parts if part), launch.rehearsal)
 

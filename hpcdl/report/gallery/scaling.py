@@ -8,7 +8,7 @@ from hpcdl.records import Missing
 from hpcdl.report.gallery.labels import mark, number
 from hpcdl.report.laws import fit_law
 from hpcdl.report.pictures import Axis, Dot, Lines, Picture, Series
-from hpcdl.report.wording import caption_scaling, name_question
+from hpcdl.report.wording import caption_scaling, join, name_question
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,10 @@ def _span_ranks(points: Sequence[Point]) -> Axis:
 
 
 def _describe(scaling: Scaling) -> str:
-    return mark(name_question(scaling.question), scaling.rehearsal)
+    means = scaling.question.means
+    hardware = join(means.hardware) if means else ""
+    named = " · ".join(part for part in (name_question(scaling.question), hardware) if part)
+    return mark(named, scaling.rehearsal)
 
 
 def _measure(scaling: Scaling, dots: Iterable[Dot]) -> Series:

@@ -67,6 +67,7 @@ def draw_phases(results: Sequence[RunResult]) -> Iterator[Picture]:
                 for label, parts in bars[:8]
             ),
             form=Stack(Axis("share of the step", "fraction"), tuple(bars)),
+            caption="one bar for each launch, in the order in which they ran",
             beside="launches",
         )
 
