@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # A word before the colon says as what the rest is meant, where it could be more than one thing.
 TAG, BENCHMARK = "tag:", "benchmark:"
-# What `hpcdl` itself adds to a run later, in one copy and not in the other.
 LONGEST_JOB_ID = 19  # digits; what is longer is no number of Slurm's
+# What `hpcdl` itself adds to a run later, in one copy and not in the other.
 ADDED_LATER = frozenset({"slurm-energy.json"})
 
 

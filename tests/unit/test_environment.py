@@ -8,16 +8,13 @@ pytest.importorskip("torch")
 
 from hpcdl.worker.environment import read_driver
 
+OPEN = (
+    "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (builder@host)  Sun\n"
+)
+CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.256.02  Thu May  2 14:37:44 UTC 2024\n"
 VERSIONS = {
-    "open": (
-        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (builder@host)  Sun\n"
-        "GCC version:  gcc version 13.3.0\n",
-        "580.65.06",
-    ),
-    "closed": (
-        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.256.02  Thu May  2 14:37:44 UTC 2024\n",
-        "470.256.02",
-    ),
+    "open": (f"{OPEN}GCC version:  gcc version 13.3.0\n", "580.65.06"),
+    "closed": (CLOSED, "470.256.02"),
     "other": ("something else 1.2.3\n", None),
     "empty": ("", None),
 }
