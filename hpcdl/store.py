@@ -269,16 +269,24 @@ class Store:
         Folders that are `known` to be runs are not looked into.
 
         Raises:
-            Mistake: The store cannot be read; one that is not there holds no runs.
+            Mistake: The store cannot be read.
+        """
+        names = self.folders()
+        return sorted(name for name in names if name in known or _is_run(f"{self.root}/{name}"))
+
+    def folders(self) -> list[str]:
+        """The names of all folders, runs or not.
+
+        Raises:
+            Mistake: The store cannot be read; one that is not there holds nothing.
         """
         try:
             with os.scandir(self.root) as entries:
-                found = [entry.name for entry in entries if entry.name in known or _is_run(entry)]
+                return [entry.name for entry in entries if entry.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as problem:
             raise Mistake(f"the store {self.root} cannot be read ({problem.strerror}).") from None
-        return sorted(found)
 
     def runs(self) -> list[RunFolder]:
         """Oldest first."""
@@ -295,8 +303,8 @@ class Store:
         return Stores([self]).find(text)
 
 
-def _is_run(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir() and os.path.exists(f"{entry.path}/job.json")  # noqa: PTH110 (never raises)
+def _is_run(folder: str) -> bool:
+    return os.path.exists(f"{folder}/job.json")  # noqa: PTH110 (never raises, and there may be many)
 
 
 def _read(path: Path, model: type[Record], torn: list[Torn] | None) -> Record | None:

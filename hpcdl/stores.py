@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from hpcdl.errors import Mistake
 from hpcdl.store import RunFolder, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
 # A word before the colon says as what the rest is meant, where it could be more than one thing.
 TAG, BENCHMARK = "tag:", "benchmark:"
+LONGEST_JOB_ID = 19  # digits; what is longer is no number of Slurm's
 # What `hpcdl` itself adds to a run later, in one copy and not in the other.
 ADDED_LATER = frozenset({"slurm-energy.json"})
 
@@ -74,24 +76,53 @@ class Stores:
         """
         if (Path(text) / "job.json").is_file():
             return [RunFolder(Path(text).absolute())]
+        found = self._find_last() if text == "last" else self._find_one(text)
+        if found:
+            return found
         runs = self.runs()
         if not runs:
             raise Mistake(f"there are no runs in {self}.", do="Start one: hpcdl run smoke.")
-        if text == "last":
-            return runs[-1:]
-        found = _find_one(runs, text) or _find_group(runs, text)
+        found = _find_group(runs, text)
         if not found:
             raise Mistake(f"there is no run {text!r} in {self}.", do="`hpcdl list` shows what there is.")
         return found
 
+    def _find_last(self) -> list[RunFolder]:
+        """Without a look into any folder but the newest."""
+        return list(islice(self._look_into(sorted(self._list_folders(), reverse=True)), 1))
 
-def _find_one(runs: Sequence[RunFolder], text: str) -> list[RunFolder]:
-    found = [run for run in runs if run.run_id.startswith(text) or run.run_id.endswith(f"-{text}")]
-    if text.isdecimal() and len(text) < 19:
-        found = [run for run in runs if _slurm_job_id(run) == int(text)] or found
-    if len(found) > 1:
-        raise Mistake(f"{text!r} fits {len(found)} runs: {_name_some(found)}.", do="Write more of the id.")
-    return found
+    def _find_one(self, text: str) -> list[RunFolder]:
+        """By job id or by a part of its own: only folders whose names fit are looked into for the latter."""
+        found: list[RunFolder] = []
+        if text.isdecimal() and len(text) < LONGEST_JOB_ID:
+            found = [run for run in self.runs() if _slurm_job_id(run) == int(text)]
+        if not found:
+            fits = [
+                name for name in self._list_folders() if name.startswith(text) or name.endswith(f"-{text}")
+            ]
+            found = list(self._look_into(sorted(fits)))
+        if len(found) > 1:
+            raise Mistake(
+                f"{text!r} fits {len(found)} runs: {_name_some(found)}.", do="Write more of the id."
+            )
+        return found
+
+    def _list_folders(self) -> set[str]:
+        """The names of all folders, runs or not."""
+        return {name for store in self.stores for name in store.folders()}
+
+    def _look_into(self, names: Iterable[str]) -> Iterator[RunFolder]:
+        """Those of the folders that are runs.
+
+        Raises:
+            Mistake: Two stores hold different runs under one of the names.
+        """
+        for name in names:
+            runs = [store.root / name for store in self.stores if (store.root / name / "job.json").is_file()]
+            for other in runs[1:]:
+                _require_same(runs[0], other)
+            if runs:
+                yield RunFolder(runs[0])
 
 
 def _find_group(runs: Sequence[RunFolder], text: str) -> list[RunFolder]:

@@ -3,7 +3,7 @@
     {"schema": "hpcdl.index", "schema_version": 1, "stamp": …, "root": …, "columns": […]}
     {"runs": […], "counts": […], "launches": …, "mtimes_ns": […]}
     one line for each column
-    {"end": true}
+    {"crc32": of all before it}
 
 A column whose values repeat is written as {"distinct": […], "codes": […]}, any other as {"values": […]}.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "hpcdl.index"
 SCHEMA_VERSION = 1
-END = b'{"end": true}'
 # Whatever makes a row what it is: another version of these makes other rows.
 SOURCES = ("analysis", "estimates", "columns.py", "plan.py", "records.py", "store.py", "trace.py")
 
@@ -86,8 +86,10 @@ def load(root: Path, columns: Sequence[str]) -> Stored:
 
 
 def _parse(data: bytes, root: str, columns: Sequence[str]) -> Stored:
-    head, runs, *lines = data.splitlines()
-    if json.loads(head) != _head(root, columns) or lines.pop() != END or len(lines) != len(columns):
+    body, end = data[: data.rindex(b"\n", 0, -1) + 1], data[data.rindex(b"\n", 0, -1) + 1 :]
+    head, runs, *lines = body.splitlines()
+    whole = json.loads(end) == {"crc32": zlib.crc32(body)} and len(lines) == len(columns)
+    if not whole or json.loads(head) != _head(root, columns):
         return Stored()
     told = json.loads(runs)
     stored = Stored(
@@ -129,9 +131,10 @@ def save(root: Path, stored: Stored, table: dict[str, list[Any]]) -> None:
         "mtimes_ns": stored.mtimes_ns,
     }
     lines = [_head(str(root), list(table)), told, *map(encode_column, table.values())]
+    body = "".join(f"{json.dumps(line)}\n" for line in lines)
     place = place_of(root)
     place.parent.mkdir(parents=True, exist_ok=True)
-    publish(place, "\n".join([*(json.dumps(line) for line in lines), END.decode()]) + "\n")
+    publish(place, body + json.dumps({"crc32": zlib.crc32(body.encode())}) + "\n")
 
 
 def encode_column(values: list[Any]) -> dict[str, list[Any]]:

@@ -28,7 +28,7 @@ PERMUTATIONS = 999
 # A level is one only where it was seen so often; a change is seen so many runs after it, at the earliest.
 SHORTEST = 5
 SEED = 20261122
-CHUNK_VALUES = 1_000_000
+CHUNK_VALUES = 300_000
 
 
 DECAY = 2**-0.5  # from one layer of stretches to the next; the authors' own

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hpcdl.estimates.changes import FALSE_ALARMS, SHORTEST
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Note, Quantity, Report, Table
+from hpcdl.report.newest import show_some
 from hpcdl.report.numbers import find_missing, format_value
 from hpcdl.report.pictures import Axis, Dot, Lines, Picture, Series, Stretch
 from hpcdl.report.sections import make_half_width, make_rate
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from hpcdl.report.pictures import Role
 
 DAY_S = 86_400.0
+POINTS_SHOWN = 100
 TITLES: dict[Metric, str] = {"images/s": "throughput", "images/J": "images per joule", "W": "power"}
 METHOD = (
     "changes: seeded binary segmentation over ranks, each by a permutation test with a fixed seed; at most "
@@ -51,11 +53,19 @@ def describe_history(history: History) -> Report:
 
 
 def _lay_out(history: History) -> Iterator[Table]:
-    yield _make_run_table(history)
+    yield from show_some(_make_run_table(history), [*_choose_shown(history)])
     turns = [(course, turn) for course in history.courses for turn in course.turns]
     if turns:
         yield _make_change_table(history, turns)
         yield _make_fact_table(history, turns)
+
+
+def _choose_shown(history: History) -> Iterator[bool]:
+    """The newest of each line, and the two runs next to each change."""
+    for course in history.courses:
+        kept = {point.run_id for turn in course.turns for point in (turn.before, turn.after)}
+        hidden = len(course.points) - POINTS_SHOWN
+        yield from (place >= hidden or point.run_id in kept for place, point in enumerate(course.points))
 
 
 def name_line(line: Line, history: History) -> str:

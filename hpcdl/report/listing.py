@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hpcdl.analysis.rows import COLUMNS as ROW_COLUMNS
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Note, Quantity, Report, Table
+from hpcdl.report.newest import show_newest
 from hpcdl.report.wording import count, join, name_engine, name_size
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.rows import Row
     from hpcdl.report.content import Cell, Unit
 
+ROWS_SHOWN = 500
 COLUMNS = (
     Column("run", "run", left=True),
     Column("job", "job", rank=2),
@@ -93,7 +95,7 @@ def list_runs(
     return Report(
         kind="list",
         title="No runs yet" if not rows else "Runs",
-        sections=(Table("runs", "Runs", COLUMNS, rows),) if rows else (),
+        sections=show_newest(Table("runs", "Runs", COLUMNS, rows), ROWS_SHOWN) if rows else (),
         notes=tuple(_note(catalogue, len(rows), total)),
         more=("one of them: hpcdl report RUN",) if rows else ("start one: hpcdl run smoke",),
     )
@@ -146,7 +148,7 @@ def list_launches(catalogue: Catalogue, places: Sequence[int], *, last: int | No
     return Report(
         kind="query",
         title="Launches",
-        sections=(table,),
+        sections=show_newest(table, ROWS_SHOWN),
         notes=(
             *(hidden if len(shown) < len(rows) else []),
             *(Note("warning", text) for text in catalogue.problems),

@@ -240,6 +240,13 @@ def other_code(path):
     path.write_text(json.dumps(json.loads(head) | {"stamp": "0" * 16}) + "\n" + rest)
 
 
+def rotten(path):
+    """One digit in the middle of a column is another."""
+    text = path.read_text()
+    place = text.index("1000.") if "1000." in text else text.index("999.")
+    path.write_text(text[:place] + "7" + text[place + 1 :])
+
+
 def garbage(path):
     path.write_bytes(b"\x80\x00\xff" * 50)
 
@@ -248,7 +255,7 @@ def empty(path):
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [torn, foreign, other_code, garbage, empty])
+@pytest.mark.parametrize("damage", [torn, foreign, other_code, rotten, garbage, empty])
 def test_a_cache_that_is_damaged_costs_only_time(root, reads, damage):
     make_run(root)
     rows = read(root)

@@ -141,3 +141,23 @@ def test_history(hpcdl, tmp_path):
         code, out, err = hpcdl("history", *words)
         assert (code, out) == (2, "")
         assert told in err
+
+
+def test_a_long_list_shows_the_newest_and_gives_programs_all(hpcdl, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpcdl.report.listing.ROWS_SHOWN", 2)
+    for number in range(4):
+        make(tmp_path / "runs", number)
+    text = hpcdl("list", "--all")[1]
+    assert "… and 2 older (--format json shows all)" in text
+    assert ("aaa3" in text, "aaa1" in text) == (True, False)
+    assert len(listed(hpcdl("list", "--all", "--json"))) == 4
+
+
+def test_a_long_history_shows_the_newest_and_gives_programs_all(hpcdl, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpcdl.report.histories.POINTS_SHOWN", 1)
+    for number in range(3):
+        make(tmp_path / "runs", number)
+    text = hpcdl("history", "scaling")[1]
+    assert ("aaa2" in text, "aaa1" in text) == (True, False)
+    data = json.loads(hpcdl("history", "scaling", "--json")[1])
+    assert (len(data["runs"]), len(data["newest"])) == (3, 1)

@@ -70,8 +70,7 @@ def _choose_prefix(unit: Unit) -> str:
 
 def encode(axis: Axis, field: str, values: Iterable[float] = ()) -> dict[str, Any]:
     """A quantitative channel over `values`, which a logarithmic axis takes its ends and ticks from."""
-    # A label that does not fit into the width is left out, not cut.
-    ticks: dict[str, Any] = {"labelExpr": write_ticks(axis.unit), "labelBound": field.startswith("x")}
+    ticks: dict[str, Any] = {"labelExpr": write_ticks(axis.unit)}
     scale: dict[str, Any] = {"zero": axis.zero, "nice": True}
     places = sorted({value for value in values if value > 0 and isfinite(value)})
     if axis.log:

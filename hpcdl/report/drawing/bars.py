@@ -34,7 +34,7 @@ def specify_bars(bars: Bars, colours: Mapping[str, str]) -> dict[str, Any]:
     rows = list(_tabulate_bars(bars, labels, colours))
     x = encode(bars.value, "x_value", [row["x_end"] for row in rows])
     if not bars.value.log:
-        x["scale"] = leave_room(rows, ("x_value", "x_end"), ("text",))
+        x = leave_room(x, rows, ("x_value", "x_end"), "text")
     mark = {"type": "point", "size": 90} if bars.value.log else {"type": "bar", "height": BAR}
     style = {
         "fill": take("colour"),

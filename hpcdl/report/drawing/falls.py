@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 def specify_waterfall(waterfall: Waterfall, colours: Mapping[str, str]) -> dict[str, Any]:
     """Each part from where the last one ended, and the sum of all."""
     rows = list(_tabulate_waterfall(waterfall, colours))
-    x = encode(waterfall.value, "x_begin")
-    x["scale"] = leave_room(rows, ("x_begin", "x_end"), ("text",))
+    x = leave_room(encode(waterfall.value, "x_begin"), rows, ("x_begin", "x_end"), "text")
     layers: Rows = [
         {
             "transform": [{"filter": "isValid(datum.next)"}],
@@ -89,8 +88,7 @@ def specify_tornado(tornado: Tornado, colours: Mapping[str, str]) -> dict[str, A
             ("high end", swing.at_high, swing.high_text),
         )
     ]
-    x = encode(tornado.value, "x_value")
-    x["scale"] = leave_room(rows, ("x_begin", "x_value"), ("assumed",), zero=False)
+    x = leave_room(encode(tornado.value, "x_value"), rows, ("x_begin", "x_value"), "assumed", zero=False)
     colour = {
         "field": "end",
         "type": "nominal",

@@ -21,24 +21,19 @@ Rows = list[dict[str, Any]]
 
 
 def leave_room(
-    rows: Rows, fields: Sequence[str], texts: Sequence[str], *, zero: bool = True
+    x: dict[str, Any], rows: Rows, fields: Sequence[str], text: str, *, zero: bool = True
 ) -> dict[str, Any]:
-    """A linear scale that ends far enough beyond its bars for what is written at their ends, at any width."""
+    """A linear channel that ends far enough beyond its bars for what is written at their ends, at any width."""
     places = [row[field] for row in rows for field in fields if row[field] is not None] + [0.0] * zero
     low, high = min(places, default=0.0), max(places, default=0.0)
-    pixels = 12 + LETTER * max((len(row[text]) for row in rows for text in texts), default=0)
+    pixels = 12 + LETTER * max((len(row[text]) for row in rows), default=0)
     length = (high - low) or abs(high) or 1.0
-    right = f"{length!r} * {pixels} / max(width - {pixels}, 60)"
-    if zero:
-        # Numbers of bars below zero stand to the right of them too.
-        return {"domainMin": low, "domainMax": {"expr": f"{high!r} + {right}"}, "nice": False}
-    both = f"{length!r} * {pixels} / max(width - {2 * pixels}, 60)"
-    return {
-        "domainMin": {"expr": f"{low!r} - {both}"},
-        "domainMax": {"expr": f"{high!r} + {both}"},
-        "nice": False,
-        "zero": False,
-    }
+    beyond = f"{length!r} * {pixels} / max(width - {pixels if zero else 2 * pixels}, 60)"
+    # Numbers of bars below zero stand to the right of them too.
+    begin: Any = low if zero else {"expr": f"{low!r} - {beyond}"}
+    scale = {"domainMin": begin, "domainMax": {"expr": f"{high!r} + {beyond}"}, "nice": False, "zero": zero}
+    # A number of the axis that would stick out is left out.
+    return x | {"scale": scale, "axis": x["axis"] | {"labelBound": True}}
 
 
 def take(field: str, kind: str = "nominal") -> dict[str, Any]:

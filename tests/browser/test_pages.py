@@ -248,7 +248,7 @@ def test_a_phone_scrolls_one_way(show, name):
     widths = page.locator(".chart svg").evaluate_all(
         "all => all.map(one => one.getBoundingClientRect().width)"
     )
-    assert all(width <= 390 - 32 for width in widths)
+    assert all(width <= 390 - 16 for width in widths)
 
 
 def test_a_turned_phone_draws_anew(show):
