@@ -24,7 +24,7 @@ from hpcdl.report.cells import show_table
 from hpcdl.report.drawing import specify
 from hpcdl.report.drawing.looks import COLOURS, configure, name_colours, pick_colours
 from hpcdl.report.drawing.tables import tabulate
-from hpcdl.report.ordering import CHECKS, place_pictures, weigh
+from hpcdl.report.ordering import CHECKS, is_wide, place_pictures, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,6 +73,7 @@ def render(report: Report) -> str:
     return page.render(
         report=report,
         version=__version__,
+        lying=is_wide(report),
         head=head,
         tail=tail,
         notes=[(KINDS[note.kind], note) for note in weigh(report.notes)],

@@ -14,7 +14,7 @@ from hpcdl.report.as_markdown import KINDS
 from hpcdl.report.cells import show_table
 from hpcdl.report.drawing import draw
 from hpcdl.report.drawing.looks import pick_colours
-from hpcdl.report.ordering import CHECKS, place_pictures, weigh
+from hpcdl.report.ordering import CHECKS, is_wide, place_pictures, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from hpcdl.report.pictures import Picture
 
 TEMPLATE = "report.typ"
-PORTRAIT_COLUMNS = 9
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -57,7 +56,7 @@ def gather(report: Report) -> dict[str, Any]:
         "head": head,
         "tail": tail,
         "badges": list(report.badges),
-        "wide": any(len(table.visible) > PORTRAIT_COLUMNS and not table.upright for table in report.shown),
+        "wide": is_wide(report),
         "made-by": f"hpcdl {__version__}",
         "colours": pick_colours(),
         "notes": [

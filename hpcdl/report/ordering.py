@@ -1,4 +1,4 @@
-"""What comes first in a report that has more than text: notes by weight, pictures beside their tables."""
+"""Where things stand in a report that has more than text: notes by weight, pictures beside their tables, pages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Hidden tables that belong to the provenance: what the gate looked at.
 CHECKS = ("checks",)
+PORTRAIT_COLUMNS = 9
 
 
 def weigh(notes: Sequence[Note]) -> list[Note]:
@@ -31,3 +32,8 @@ def place_pictures(report: Report) -> tuple[list[Picture], list[tuple[Table, lis
         waiting = [picture for picture in waiting if picture.beside != table.key]
         sections.append((table, beside))
     return waiting, sections
+
+
+def is_wide(report: Report) -> bool:
+    """Whether a table has more columns than a standing page has room for."""
+    return any(len(table.visible) > PORTRAIT_COLUMNS and not table.upright for table in report.shown)

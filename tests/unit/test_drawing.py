@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hpcdl.errors import UnknownName
 from hpcdl.report.content import Report
 from hpcdl.report.drawing import FORMS, draw, draw_all, specify
 from hpcdl.report.drawing.axes import choose_ticks, write_value
@@ -116,6 +117,8 @@ def test_kinds_of_files(tmp_path):
     assert int.from_bytes(png[16:20], "big") == 2 * 760
     assert draw(picture, "pdf").startswith(b"%PDF")
     assert draw(picture, "svg") != draw(picture, "svg", dark=True)
+    with pytest.raises(UnknownName, match="Did you mean 'png'"):
+        draw(picture, "pngs")
     report = Report("runs", "t", pictures=(picture, PICTURES["cost"]))
     paths = draw_all(report, tmp_path / "new", "svg")
     assert [path.name for path in paths] == ["shares.svg", "cost.svg"]

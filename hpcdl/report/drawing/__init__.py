@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from hpcdl.errors import UnknownName
 from hpcdl.report.drawing.bars import specify_bars, specify_stack
 from hpcdl.report.drawing.courses import specify_lines, specify_scatter
 from hpcdl.report.drawing.falls import specify_tornado, specify_waterfall
@@ -74,8 +75,14 @@ def draw(picture: Picture, kind: Kind, *, dark: bool = False) -> bytes:
         picture: What to draw.
         kind: svg, png (two dots for each pixel of the width) or pdf (one page of the picture's size).
         dark: Light on dark.
+
+    Raises:
+        UnknownName: There is no such kind.
     """
     import vl_convert
+
+    if kind not in get_args(Kind):
+        raise UnknownName("kind of picture", kind, get_args(Kind))
 
     colours = pick_colours(dark=dark)
     paper = {"background": colours["paper"]}
@@ -94,6 +101,7 @@ def draw_all(report: Report, folder: Path, kind: Kind, *, dark: bool = False) ->
 
     Raises:
         OSError: The folder cannot be written.
+        UnknownName: There is no such kind.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
