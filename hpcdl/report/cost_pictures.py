@@ -78,7 +78,7 @@ def _join_captions(one: Costs, caption: str) -> str:
 
 
 def _make_axis(one: Costs) -> Axis:
-    return Axis(f"{one.tariff.currency} per million images", "money")
+    return Axis(f"{one.tariff.currency} per million images", "money", currency=one.tariff.currency or "")
 
 
 def _list_parts(one: Costs) -> Iterator[tuple[str, float]]:

@@ -67,7 +67,7 @@ _EXPLAINED = {
     "rehearsal": "several hosts are one machine here",
     "as published": "the source says so; nobody measured it here",
     "copies": "independent copies, whose throughput is taken to add up",
-    "predicted": "worked out by a model from what was measured; not measured itself",
+    "predicted": "what a model makes of what was measured",
     "computed": "from what the source gives, by arithmetic alone",
     "estimated": "from a specification and how busy the device was; nothing measured it",
     "published": "as others published it, under their conditions; not measured here",

@@ -20,13 +20,14 @@ Role = Literal["measured", "ideal", "predicted", "published", "withheld", "estim
 class Axis:
     """A direction with its unit. `zero`: the axis begins at zero, so that lengths can be compared.
 
-    `currency` is the ISO 4217 code where the unit is money.
+    `whole`: what is counted has no fractions. `currency` is the ISO 4217 code where the unit is money.
     """
 
     title: str
     unit: Unit = "number"
     log: bool = False
     zero: bool = True
+    whole: bool = False
     currency: str = ""
 
 

@@ -85,7 +85,7 @@ def _draw(estimate: TrainingEstimate, what: str, axis: Axis, series: list[Series
         title=f"{what.capitalize()} to train {name_model(estimate.sweep.model)}",
         subtitle=" · ".join([*marks, estimate.goal.how, name_question(estimate.sweep.scaling.question)]),
         alt=f"{what.capitalize()} over nodes. {told}.",
-        form=Lines(Axis("nodes", "nodes", log=True, zero=False), axis, tuple(series)),
+        form=Lines(Axis("nodes", "nodes", whole=True, log=True, zero=False), axis, tuple(series)),
         caption="; ".join(estimate.assumptions),
     )
 

@@ -15,10 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcdl.records import Missing
-from hpcdl.report import as_html
+from hpcdl.report import as_html, formats
 from hpcdl.report.content import Column, Curve, Fact, Note, Quantity, Report, Shares, Source, Span, Table
 from hpcdl.report.footnotes import write_list, write_rows
-from hpcdl.report.formats import FORMATS
 from tests.unit import pictures_maker
 from tests.unit.test_drawing import HOSTILE, make_hostile
 from tests.unit.test_report import RUNS, build, short_run
@@ -345,7 +344,7 @@ def test_no_word_becomes_markup(text):
 
 
 def test_html_is_a_format(tmp_path):
-    assert FORMATS["html"](build(RUNS["digits"], tmp_path)).startswith("<!doctype html>")
+    assert formats.render(build(RUNS["digits"], tmp_path), "html").startswith("<!doctype html>")
 
 
 def test_a_run_of_8192_ranks_is_small(tmp_path):

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pypdf import PdfReader
 
-from hpcdl.report import as_pdf
+from hpcdl.report import as_pdf, formats
 from hpcdl.report.content import Column, Report, Table
 from hpcdl.report.footnotes import write_rows
-from hpcdl.report.formats import BINARY_FORMATS
 from tests.unit import pictures_maker
 from tests.unit.test_html import HOSTILES, make_hostile_report, make_table
 from tests.unit.test_report import RUNS, build, short_run
@@ -114,7 +113,7 @@ def test_words_of_typst_are_words(text):
 
 
 def test_pdf_is_a_format():
-    assert BINARY_FORMATS["pdf"](Report("runs", "t")).startswith(b"%PDF")
+    assert formats.render(Report("runs", "t"), "pdf").startswith(b"%PDF")
 
 
 def test_the_same_report_is_the_same_file(tmp_path):

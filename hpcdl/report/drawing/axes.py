@@ -80,6 +80,8 @@ def encode(axis: Axis, field: str, values: Iterable[float] = ()) -> dict[str, An
             ticks |= {"values": choose_ticks(places, axis.unit), "labelOverlap": "greedy"}
     else:
         ticks["tickCount"] = {"expr": "ceil(width / 90)"} if field.startswith("x") else 5
+        if axis.whole:
+            ticks["tickMinStep"] = 1
     return {"field": field, "type": "quantitative", "title": title_axis(axis), "axis": ticks, "scale": scale}
 
 

@@ -36,7 +36,7 @@ def draw_scaling(
 
 def _span_ranks(points: Sequence[Point]) -> Axis:
     wide = points[-1].ranks >= WIDE * points[0].ranks
-    return Axis("ranks", "number", log=wide, zero=not wide)
+    return Axis("ranks", log=wide, zero=not wide, whole=True)
 
 
 def _describe(scaling: Scaling) -> str:

@@ -119,7 +119,10 @@ def _draw_periods(launch: LaunchResult, pace: Pace, key: str) -> Picture:
         subtitle=describe(launch),
         alt=f"{len(dots)} steps, median {1000 * median_s:.1f} ms; {told}.",
         form=Lines(
-            Axis("step", zero=False), Axis("step time", "s"), (Series("step", "measured", dots),), stretches
+            Axis("step", zero=False, whole=True),
+            Axis("step time", "s"),
+            (Series("step", "measured", dots),),
+            stretches,
         ),
         caption="shaded: the steady steps, over which throughput is measured"
         if steady
@@ -176,5 +179,7 @@ def _draw_loss(launch: LaunchResult, key: str) -> Picture:
         beside="launches",
         subtitle=describe(launch),
         alt=f"The loss goes from {dots[0].y:.4g} to {dots[-1].y:.4g} in {len(dots)} steps.",
-        form=Lines(Axis("step", zero=False), Axis("loss", "loss"), (Series("loss", "measured", dots),)),
+        form=Lines(
+            Axis("step", zero=False, whole=True), Axis("loss", "loss"), (Series("loss", "measured", dots),)
+        ),
     )
