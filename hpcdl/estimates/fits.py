@@ -20,6 +20,9 @@ FEWEST_SIZES = 3
 # The Universal Scalability Law has three parameters: with fewer sizes it would fit anything.
 SIZES_FOR_USL = 5
 REFITS = 400
+# Shapes of the loss, from all serial to all crosstalk, how often each is refitted, and 95 % of chi-squared for the one
+# parameter by which they differ.
+SHAPES, RIVAL_REFITS, CHI_SQUARED = 21, 40, 3.84
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class ScalingFit:
 
     Amdahl's form without the last term; with it, Gunther's Universal Scalability Law (1993). `misfit` is the
     largest relative distance of a measurement from the curve; `refits` are the parameters, (fits, 3), of fits to
-    measurements drawn anew within their intervals.
+    measurements drawn anew within their intervals. `rivals`, (shapes, fits, 3), are the same of other shapes of the
+    loss that the measurements do not rule out: between nothing but serial work and nothing but crosstalk. Within
+    the measured sizes all of them agree, beyond they part.
     """
 
     law: Literal["amdahl", "usl"]
@@ -74,6 +79,7 @@ class ScalingFit:
     largest: float
     misfit: float
     refits: NDArray[np.float64]
+    rivals: NDArray[np.float64]
 
     @property
     def peak(self) -> float:
@@ -94,11 +100,17 @@ class ScalingFit:
         return self.rate * n / (1 + self.serial * (n - 1) + self.crosstalk * n * (n - 1))
 
     def predict(self, n: float) -> Interval:
-        """X at n, with the 95 % interval of the fit: of the refits, and at least as wide as the misfit."""
+        """X at n, with the 95 % interval of the fit: of the refits, and at least as wide as the misfit.
+
+        Beyond the largest size it takes in the rivals: which shape the loss has, few sizes cannot tell.
+        """
         value = float(_evaluate(np.array([[self.rate, self.serial, self.crosstalk]]), n)[0])
         # A refit may have no finite rate; then neither has the interval an end, and who asks sees that it is unbounded.
         with np.errstate(invalid="ignore"):
             low, high = np.percentile(_evaluate(self.refits, n), [2.5, 97.5])
+            if n > self.largest and len(self.rivals):
+                ends = [np.percentile(_evaluate(one, n), [2.5, 97.5]) for one in self.rivals]
+                low, high = min(low, *(end[0] for end in ends)), max(high, *(end[1] for end in ends))
         margin = self.misfit * value
         count = len(self.refits)
         return Interval(
@@ -106,18 +118,19 @@ class ScalingFit:
         )
 
     @property
-    def half_efficient_n(self) -> float:
-        """N at which half of the efficiency is left: 1 + serial (N - 1) + crosstalk N (N - 1) = 2; may be infinite."""
-        serial, crosstalk = self.serial, self.crosstalk
-        if crosstalk == 0:
-            return 1 + 1 / serial if serial > 0 else math.inf
-        slope = serial - crosstalk
-        return (math.sqrt(slope**2 + 4 * crosstalk * (1 + serial)) - slope) / (2 * crosstalk)
+    def half_efficient(self) -> tuple[float, float, float]:
+        """N at which half of the efficiency is left, and the ends of its 95 % interval; each may be infinite."""
+        low, high = np.percentile([_halve(*one) for one in self.refits], [2.5, 97.5], method="nearest")
+        own = _halve(self.rate, self.serial, self.crosstalk)
+        return own, min(own, float(low)), max(own, float(high))
 
-    @property
-    def peak_n(self) -> float:
-        """N beyond which more ranks train slower: sqrt((1 - serial) / crosstalk) (Gunther 1993); may be infinite."""
-        return math.sqrt(max(0.0, 1 - self.serial) / self.crosstalk) if self.crosstalk > 0 else math.inf
+
+def _halve(rate: float, serial: float, crosstalk: float) -> float:  # noqa: ARG001 (a row of parameters)
+    """Where 1 + serial (N - 1) + crosstalk N (N - 1) is 2."""
+    if crosstalk == 0:
+        return 1 + 1 / serial if serial > 0 else math.inf
+    slope = serial - crosstalk
+    return (math.sqrt(slope**2 + 4 * crosstalk * (1 + serial)) - slope) / (2 * crosstalk)
 
 
 def _evaluate(parameters: NDArray[np.float64], n: float) -> NDArray[np.float64]:
@@ -152,7 +165,40 @@ def fit_scaling(sizes: Sequence[float], rates: Sequence[Interval]) -> ScalingFit
     draws = np.random.default_rng(1).normal(size=(REFITS, len(n))) * widths
     refits = np.array([_solve(n, values * np.exp(draw), widths, law) for draw in draws])
     rate, serial, crosstalk = (float(one) for one in fitted)
-    return ScalingFit(law, rate, serial, crosstalk, float(n.max()), float(misfit), refits)
+    rivals = np.empty((0, 0, 3)) if law == "usl" else _find_rivals(n, values, widths, draws[:RIVAL_REFITS])
+    return ScalingFit(law, rate, serial, crosstalk, float(n.max()), float(misfit), refits, rivals)
+
+
+def _find_rivals(
+    n: NDArray[np.float64],
+    values: NDArray[np.float64],
+    widths: NDArray[np.float64],
+    draws: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(shapes, fits, 3): the shapes whose misfit is within the 95 % of chi-squared of the best one's, each refitted."""
+    shapes = np.linspace(0, 1, SHAPES)
+    misfits = np.array([_shape(n, values, widths, shape)[1] for shape in shapes])
+    kept = shapes[misfits <= misfits.min() + CHI_SQUARED]
+    return np.array(
+        [[_shape(n, values * np.exp(draw), widths, shape)[0] for draw in draws] for shape in kept]
+    )
+
+
+def _shape(
+    n: NDArray[np.float64], values: NDArray[np.float64], widths: NDArray[np.float64], crosstalk: float
+) -> tuple[NDArray[np.float64], float]:
+    """(rate, serial, crosstalk), and chi-squared, of a fit whose loss at the largest N is `crosstalk` by that share."""
+    largest = n.max()
+    parts = np.array([(1 - crosstalk) / (largest - 1), crosstalk / (largest * (largest - 1))])
+    loss = parts[0] * (n - 1) + parts[1] * n * (n - 1)
+    times = n / values
+    weights = 1 / (times * widths)
+    (inverse, lost), distance = nnls(
+        np.column_stack([np.ones_like(n), loss]) * weights[:, None], times * weights
+    )
+    if inverse <= 0:
+        return np.array([np.inf, 0, 0]), math.inf
+    return np.array([1 / inverse, *(parts * lost / inverse)]), float(distance**2)
 
 
 def _solve(

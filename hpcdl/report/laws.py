@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hpcdl.analysis.prediction import FARTHEST, predict
 from hpcdl.analysis.readings import withhold
 from hpcdl.errors import Mistake
-from hpcdl.estimates.fits import FEWEST_SIZES
+from hpcdl.estimates.fits import FEWEST_SIZES, SIZES_FOR_USL
 from hpcdl.records import Missing
 from hpcdl.report.content import Fact, Quantity
 
@@ -48,26 +48,37 @@ def caption_knee(prediction: Prediction) -> Iterator[str]:
     """Where half of the efficiency is left, and where more ranks train slower; nothing where that is withheld."""
     if prediction.withheld:
         return
+    if prediction.fit.law != "usl":
+        yield f"where more ranks stop paying cannot be told from {prediction.sizes} sizes: {SIZES_FOR_USL} are needed"
+        return
     half, peak = find_knee(prediction)
     told = f"beyond {FARTHEST} times the largest size measured"
-    yield f"by this law half of the efficiency is left {_place(half, told)}"
-    if not isinstance(peak, Missing):
-        yield f"by this law throughput falls {_place(peak, told)}"
+    ends = "" if half.low is None or half.high is None else f" ({half.low:,.0f} to {half.high:,.0f})"
+    yield f"by this law half of the efficiency is left {_place(half.value, told)}{ends}"
+    if not isinstance(peak.value, Missing):
+        yield f"by this law throughput falls {_place(peak.value, told)}"
 
 
 def _place(ranks: Reading, told: str) -> str:
     return told if isinstance(ranks, Missing) else f"at {ranks:,.0f} ranks"
 
 
-def find_knee(prediction: Prediction) -> tuple[Reading, Reading]:
+def find_knee(prediction: Prediction) -> tuple[Quantity, Quantity]:
     """Ranks at which half of the efficiency is left, and beyond which throughput falls; where the law is trusted."""
     fit, base = prediction.fit, prediction.scaling.base.ranks
-    return _trust(prediction, fit.half_efficient_n, base), _trust(prediction, fit.peak_n, base)
+    half, low, high = fit.half_efficient
+    at = _trust(prediction, half, base)
+    ends = (None, None) if isinstance(at, Missing) or not math.isfinite(high) else (low * base, high * base)
+    return Quantity(at, "number", "", *ends), Quantity(_trust(prediction, fit.peak, base), "number")
 
 
 def _trust(prediction: Prediction, relative: float, base_ranks: int) -> Reading:
     if prediction.withheld:
         return Missing(missing=prediction.withheld)
+    if prediction.fit.law != "usl":
+        return Missing(
+            missing=f"{prediction.sizes} sizes do not tell serial work from crosstalk: {SIZES_FOR_USL} are needed"
+        )
     if not math.isfinite(relative) or relative > FARTHEST * prediction.fit.largest:
         return Missing(missing=f"not within {FARTHEST} times the largest size measured")
     return relative * base_ranks
@@ -84,6 +95,6 @@ def tell_law(prediction: Prediction | None) -> tuple[Fact, ...]:
         Fact("serial", "s", Quantity(withhold(fit.serial, withheld), "number")),
         Fact("crosstalk", "k", Quantity(withhold(fit.crosstalk, withheld), "number")),
         Fact("misfit", "largest error of the fit", Quantity(withhold(fit.misfit, withheld), "fraction")),
-        Fact("half_efficiency_ranks", "half efficiency at", Quantity(half, "number")),
-        Fact("peak_ranks", "peak at", Quantity(peak, "number")),
+        Fact("half_efficiency_ranks", "half efficiency at", half),
+        Fact("peak_ranks", "peak at", peak),
     )

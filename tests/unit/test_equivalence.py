@@ -370,7 +370,7 @@ def test_nothing_is_found_in_nothing():
     ],
 )
 def test_where_a_law_ends(serial, crosstalk, peak, ceiling):
-    fit = ScalingFit("usl", 1000.0, serial, crosstalk, 8.0, 0.0, None)
+    fit = ScalingFit("usl", 1000.0, serial, crosstalk, 8.0, 0.0, None, None)
     assert fit.peak == pytest.approx(peak)
     assert fit.ceiling == pytest.approx(ceiling)
 

@@ -287,6 +287,33 @@ def test_with_fewer_than_five_sizes_the_law_is_amdahls():
         fit_scaling([2, 2], [around(1.0, 0.1)] * 2)
 
 
+@given(
+    st.floats(0, 0.1),
+    st.floats(0, 0.01),
+    st.sampled_from([(1, 2), (1, 2, 4), (1, 2, 4, 8)]),
+    st.integers(1, 8),
+)
+def test_few_sizes_leave_open_which_shape_the_loss_has(serial, crosstalk, sizes, times):
+    """Whatever the loss is made of, the interval beyond the measured sizes holds what is true there."""
+    rates = [100 * n / (1 + serial * (n - 1) + crosstalk * n * (n - 1)) for n in sizes]
+    fit = fit_scaling(sizes, [around(rate, 0.01 * rate) for rate in rates])
+    assert fit.law == "amdahl"
+    n = sizes[-1] * times
+    truth = 100 * n / (1 + serial * (n - 1) + crosstalk * n * (n - 1))
+    there = fit.predict(n)
+    assert there.low <= truth <= there.high
+
+
+def test_where_half_of_the_efficiency_is_left():
+    """Amdahl: 1 + 0.1 (N - 1) = 2 at 11. With crosstalk: 1 + 0.1 (N - 1) + 0.01 N (N - 1) = 2 at N = 6.91."""
+    sizes = [1, 2, 4, 8, 16]
+    for serial, crosstalk, expected in ((0.1, 0.0, 11.0), (0.1, 0.01, 6.9127)):
+        rates = [100 * n / (1 + serial * (n - 1) + crosstalk * n * (n - 1)) for n in sizes]
+        half, low, high = fit_scaling(sizes, [around(rate, 0.01 * rate) for rate in rates]).half_efficient
+        assert half == pytest.approx(expected, rel=1e-3)
+        assert low < half < high
+
+
 def test_a_law_that_does_not_fit_says_so_in_its_width():
     rates = [100.0, 150.0, 390.0, 400.0]
     fit = fit_scaling([1, 2, 4, 8], [around(rate, 0.001 * rate) for rate in rates])
