@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcdl.cli.look import JsonOption, StoresOption, open_stores
+from hpcdl.cli.look import JsonOption, StoresOption, find_folders, open_stores
 
 if TYPE_CHECKING:
     from hpcdl.analysis.ending import JobState
@@ -34,9 +34,7 @@ def bundle(
     from hpcdl.report.bundles import describe_packed, size_fact
     from hpcdl.report.content import Fact
 
-    stores = open_stores(store)
-    found = {folder.path: folder for text in runs or ["last"] for folder in stores.find_all(text)}
-    folders = list(found.values())
+    folders = find_folders(open_stores(store), runs)
     packed = write_bundle(folders, _ask(folders), Path(output).expanduser(), force=force)
     facts = (
         size_fact(packed.size_bytes),

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from hpcdl.store import RunFolder, Store
     from hpcdl.stores import Stores
 
+SiteOption = Annotated[
+    str | None, typer.Option("--site", help="The site file that has today's prices.", metavar="FILE")
+]
 RunArgument = Annotated[
     str, typer.Argument(help="Run id (shortened is fine), Slurm job id, or last.", metavar="[RUN]")
 ]
@@ -49,6 +52,20 @@ def open_stores(named: list[str] | None) -> Stores:
     from hpcdl.stores import Stores
 
     return Stores([open_store(name) for name in named] if named else [open_store(None)])
+
+
+def find_folders(stores: Stores, texts: list[str] | None) -> list[RunFolder]:
+    """The runs that these texts name, each once, in the order in which they are named; without any, the last one."""
+    folders = [folder for text in texts or ["last"] for folder in stores.find_all(text)]
+    return list({folder.path: folder for folder in folders}.values())
+
+
+def choose_runs(stores: Stores, texts: list[str] | None, where: str | None = None) -> list[RunResult]:
+    """The runs that are named, or that fit a query."""
+    from hpcdl.analysis.catalogue import select_runs
+
+    folders = find_folders(stores, texts) if where is None else select_runs(stores, where, ask=ask_executors)
+    return [analyse(folder) for folder in folders]
 
 
 def ask_executors(folders: list[RunFolder]) -> dict[str, JobState]:
