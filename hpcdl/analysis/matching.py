@@ -13,7 +13,7 @@ from hpcdl.analysis.need import Need, add_copies, count_nodes, count_whole, grow
 from hpcdl.analysis.prediction import why_rehearsed
 from hpcdl.analysis.question import list_differences
 from hpcdl.analysis.readings import Withheld, derive, withhold
-from hpcdl.analysis.sweep import gather_sweeps, name_runs, read_point
+from hpcdl.analysis.sweep import gather_sweeps, read_point, tell_runs
 from hpcdl.errors import Mistake
 from hpcdl.records import Missing, Reading
 from hpcdl.site import UNNAMED
@@ -58,12 +58,12 @@ def pair_sweeps(
     for runs, sweeps in ((first, mine), (second, theirs)):
         if not any(sweep.measured for sweep in sweeps):
             raise Mistake(
-                f"{name_runs(runs)} has no throughput: {_first_reason(runs)}.",
+                f"{tell_runs(runs)} has no throughput: {_first_reason(runs)}.",
                 do=f"See `hpcdl report {runs[0].run_id}`.",
             )
     models = [" and ".join(sorted({sweep.model for sweep in sweeps})) for sweeps in (mine, theirs)]
     raise Mistake(
-        f"{name_runs(first)} trained {models[0]} and {name_runs(second)} {models[1]}: images of different networks "
+        f"{tell_runs(first)} trained {models[0]} and {tell_runs(second)} {models[1]}: images of different networks "
         "are different work.",
         do="Compare runs of one network.",
     )
@@ -215,7 +215,7 @@ def _name_source(sweep: Sweep) -> str:
     """'run 20261122-141200-k3f9 (weak scaling, 256 images per rank, horovod)'."""
     question = sweep.scaling.question
     engine = f", {question.means.engine}" if question.means else ""
-    return f"{name_runs(sweep.runs)} ({question.batch.text}{engine})"
+    return f"{tell_runs(sweep.runs)} ({question.batch.text}{engine})"
 
 
 def _name_processors(sweep: Sweep, ranks: int | None) -> str:

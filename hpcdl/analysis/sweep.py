@@ -61,7 +61,7 @@ class Sweep:
 
     def contend(self, tariff: Tariff) -> Contender:
         """As what it wants its power to be compared."""
-        return Contender(name_runs(self.runs), self.launches, has_pue=tariff.pue is not None)
+        return Contender(tell_runs(self.runs), self.launches, has_pue=tariff.pue is not None)
 
     @property
     def measured(self) -> tuple[Point, ...]:
@@ -208,7 +208,7 @@ def name_network(name: str) -> str:
         return name
 
 
-def name_runs(runs: Sequence[RunResult]) -> str:
+def tell_runs(runs: Sequence[RunResult]) -> str:
     """'run k3f9', 'runs k3f9, b2c1'."""
     return f"run{'s' * (len(runs) > 1)} {', '.join(run.run_id for run in runs)}"
 

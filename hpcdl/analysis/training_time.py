@@ -11,6 +11,7 @@ from hpcdl.analysis.common_ground import choose_boundary
 from hpcdl.analysis.draws import find_nearest, measure_draws, tell_undrawn
 from hpcdl.analysis.readings import derive
 from hpcdl.analysis.sweep import read_point
+from hpcdl.analysis.tariffs import JOULES_PER_KWH
 from hpcdl.errors import Mistake
 from hpcdl.estimates import intervals
 from hpcdl.records import Missing, Reading
@@ -62,6 +63,11 @@ class Energy:
     joules: Amount
     mark: str = ""
     assumption: str = ""
+
+    @property
+    def kwh(self) -> Amount:
+        """The same in kWh."""
+        return multiply(self.joules, 1 / JOULES_PER_KWH)
 
 
 @dataclass(frozen=True)

@@ -183,16 +183,16 @@ def _choose_runs(runs: list[str] | None, model: str | None, store: list[str] | N
 def _choose_sweeps(sweeps: tuple[Sweep, ...], model: str | None, results: list[RunResult]) -> list[Sweep]:
     """Those of the network that have measured anything, be it withheld."""
     from hpcdl.analysis.readings import Withheld
-    from hpcdl.analysis.sweep import name_network
+    from hpcdl.analysis.sweep import name_network, tell_runs
     from hpcdl.errors import Mistake
     from hpcdl.records import Missing
 
-    named = ", ".join(result.run_id for result in results)
+    named = tell_runs(results)
     fitting = [one for one in sweeps if model is None or one.model == name_network(model)]
     if not fitting:
         trained = ", ".join(sorted({sweep.model for sweep in sweeps})) or "nothing"
         raise Mistake(
-            f"run {named} trained {trained}, and not {model}.", do="Leave --model out, or name other runs."
+            f"{named} trained {trained}, and not {model}.", do="Leave --model out, or name other runs."
         )
     readings = {id(sweep): [point.images_per_s for point in sweep.scaling.points] for sweep in fitting}
     told = [
@@ -204,6 +204,6 @@ def _choose_sweeps(sweeps: tuple[Sweep, ...], model: str | None, results: list[R
         return told
     reason = next(one.missing for one in readings[id(fitting[0])] if isinstance(one, Missing))
     raise Mistake(
-        f"run {named} has no throughput: {reason.rstrip('.')}.",
+        f"{named} has no throughput: {reason.rstrip('.')}.",
         do=f"Measure one: hpcdl submit scaling --model {fitting[0].model} --nodes 1,2,4.",
     )

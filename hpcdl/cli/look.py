@@ -39,12 +39,18 @@ def open_store(named: str | None) -> Store:
 
 def analyse(folder: RunFolder, *, with_steps: bool = True) -> RunResult:
     """What a run's records say, and what the executor says of it where they lack something."""
-    from hpcdl import jobs
     from hpcdl.analysis.job import analyse_run
+
+    return analyse_run(folder, ask_executor(folder), with_steps=with_steps)
+
+
+def ask_executor(folder: RunFolder) -> JobState:
+    """What the executor says of a run; Slurm's account of its energy is kept."""
+    from hpcdl import jobs
 
     standing = jobs.look_patiently(folder, jobs.Standing(over=False, word="unknown"))
     jobs.keep_energy(folder, standing)
-    return analyse_run(folder, standing.job_state, with_steps=with_steps)
+    return standing.job_state
 
 
 def open_stores(named: list[str] | None) -> Stores:

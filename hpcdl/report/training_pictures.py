@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import multiply
-from hpcdl.analysis.tariffs import JOULES_PER_KWH
 from hpcdl.records import Missing
 from hpcdl.report.content import Quantity
 from hpcdl.report.numbers import format_quantity
@@ -33,17 +32,13 @@ def draw_training(estimate: TrainingEstimate) -> Iterator[Picture]:
     hours = Axis("hours", "h", log=True, zero=False)
     drawn = (
         ("time", hours, _read(estimate, lambda one: multiply(one.seconds, 1 / SECONDS_PER_HOUR))),
-        ("energy", Axis(f"energy{boundary}", "kWh"), _read(estimate, _read_kwh)),
+        ("energy", Axis(f"energy{boundary}", "kWh"), _read(estimate, lambda one: one.energy.kwh)),
         ("cost", Axis(f"cost in {estimate.tariff.currency}", "money"), _read(estimate, lambda one: one.cost)),
     )
     for what, axis, series in drawn:
         if series:
             limit = deadline_s / SECONDS_PER_HOUR if deadline_s and what == "time" else None
             yield _draw(estimate, what, axis, [*series, *_draw_limit(series, limit)])
-
-
-def _read_kwh(one: TrainingTime) -> Amount:
-    return multiply(one.energy.joules, 1 / JOULES_PER_KWH)
 
 
 def _read(estimate: TrainingEstimate, read: Callable[[TrainingTime], Amount]) -> list[Series]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import Amount, multiply
-from hpcdl.analysis.tariffs import JOULES_PER_KWH
+from hpcdl.analysis.readings import is_absent
 from hpcdl.records import Missing
 from hpcdl.report.amounts import show_amount
 from hpcdl.report.assumptions import make_assumption_table, note_assumptions
@@ -13,7 +13,7 @@ from hpcdl.report.content import Column, Fact, Note, Quantity, Report, Table
 from hpcdl.report.force import reveal
 from hpcdl.report.numbers import format_value
 from hpcdl.report.sections import make_half_width
-from hpcdl.report.training_pictures import draw_training
+from hpcdl.report.training_pictures import SECONDS_PER_HOUR, draw_training
 from hpcdl.report.wording import count, join, name_question
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from hpcdl.report.assumptions import Labelled
     from hpcdl.report.content import Cell
 
-SECONDS_PER_HOUR = 3600.0
 PRICED: tuple[Name, ...] = ("electricity_per_kwh", "node_price", "lifetime_years", "utilisation")
 LAWS = {"amdahl": "Amdahl", "usl": "USL"}
 
@@ -103,9 +102,7 @@ def _name_basis(estimate: TrainingEstimate, time: TrainingTime) -> str:
 def _make_table(estimate: TrainingEstimate) -> Table:
     times = estimate.times
 
-    unpriced = all(
-        isinstance(one.value, Missing) for time in times for one in (time.electricity, time.capital)
-    )
+    unpriced = all(is_absent(one.value) for time in times for one in (time.electricity, time.capital))
     gpus = estimate.devices == "GPU"
     columns = (
         Column("nodes", "nodes"),
@@ -150,7 +147,7 @@ def _make_row(estimate: TrainingEstimate, time: TrainingTime) -> tuple[Cell, ...
     money = estimate.tariff.currency or ""
     gpus, hours = estimate.devices == "GPU", multiply(time.seconds, 1 / SECONDS_PER_HOUR)
     devices = show_amount(time.device_days, "days", mark)
-    kwh = multiply(energy.joules, 1 / JOULES_PER_KWH)
+    kwh = energy.kwh
     return (
         spot.nodes,
         spot.ranks,
