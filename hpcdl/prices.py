@@ -128,11 +128,14 @@ class Cost(Frozen):
 
 @dataclass(frozen=True)
 class Pricing:
-    """Prices that hold for a whole report, whatever its runs have recorded: those of one site file.
+    """Prices of today: those of one site file. For which runs they hold says `analysis.tariffs`.
 
-    `pue` is that of its table [power], for where [cost] has none; `source` names the file.
+    `pue` is that of its table [power], for where [cost] has none; `source` names the file, `site` is the name of the
+    site that it is of. `named`: a person has named the file for these runs.
     """
 
     cost: Cost
     pue: float | None
     source: str
+    site: str
+    named: bool

@@ -15,6 +15,7 @@ from hpcdl.frozen import Frozen, parse, read_toml
 from hpcdl.prices import Cost
 
 ENVIRONMENT_VARIABLE = "HPCDL_SITE"
+UNNAMED = "unnamed"
 
 
 def _refuse_control_characters(text: str) -> str:
@@ -103,7 +104,7 @@ class Power(Frozen):
 class Site(Frozen):
     """The content of a site file."""
 
-    name: str = "unnamed"
+    name: str = UNNAMED
     store: str | None = None
     slurm: Slurm = Slurm()
     node: Node = Node()

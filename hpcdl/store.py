@@ -24,7 +24,8 @@ from hpcdl.durable import claim, publish, publish_record
 from hpcdl.errors import Mistake
 from hpcdl.metering import SlurmEnergy
 from hpcdl.plan import Job, Launch
-from hpcdl.records import Cancellation, Environment, Exit, Probe, Submission, Summary
+from hpcdl.probes import Probe
+from hpcdl.records import Cancellation, Environment, Exit, Submission, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hpcdl.analysis.launch import LaunchResult
 
 WIDEST_FIRST: tuple[Boundary, ...] = ("facility", "node", "device")
+# Where something is metered: the facility is the node times the PUE.
+NARROW: tuple[Boundary, Boundary] = ("node", "device")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,18 @@ def find_figure(launch: LaunchResult, boundary: Boundary) -> Figure | Missing:
     return found
 
 
+def find_whole(launches: Sequence[LaunchResult], boundary: Boundary) -> list[Figure] | Missing:
+    """The figures that launches of one thing have at a boundary, without the PUE; missing where none has any.
+
+    A launch whose meters failed takes nothing away from what the others have seen.
+    """
+    found = [find_figure(launch, boundary) for launch in launches]
+    figures = [figure for figure in found if not isinstance(figure, Missing)]
+    whole = [figure for figure in figures if not isinstance(figure.j_per_image, Missing)] or figures
+    absent = (figure for figure in found if isinstance(figure, Missing))
+    return whole or next(absent, Missing(missing="nothing was metered"))
+
+
 def choose_boundary(contenders: Sequence[Contender], wanted: str | None = None) -> Boundary | Missing:
     """The widest boundary that all contenders have alike; those without any energy have no say.
 
@@ -60,11 +74,10 @@ def choose_boundary(contenders: Sequence[Contender], wanted: str | None = None) 
     """
     if wanted is not None and wanted not in WIDEST_FIRST:
         raise UnknownName("boundary", wanted, WIDEST_FIRST)
-    metered = [
-        one for one in contenders if any(isinstance(launch.energy, EnergyResult) for launch in one.launches)
-    ]
+    lacks = [_find_lack(one) for one in contenders]
+    metered = [one for one, lack in zip(contenders, lacks, strict=True) if lack is None]
     if not metered:
-        return _refuse_unmetered(contenders, wanted)
+        return _refuse_unmetered(next(lack for lack in lacks if lack), wanted)
     obstacles = {boundary: _find_obstacle(boundary, metered) for boundary in WIDEST_FIRST}
     if wanted is not None:
         return _insist(wanted, obstacles)
@@ -73,9 +86,13 @@ def choose_boundary(contenders: Sequence[Contender], wanted: str | None = None) 
     return next(free, Missing(missing=f"there is no boundary that all of these have alike ({told})"))
 
 
-def _refuse_unmetered(contenders: Sequence[Contender], wanted: str | None) -> Missing:
-    absent = [launch.energy for one in contenders for launch in one.launches]
-    reason = next((one for one in absent if isinstance(one, Missing)), Missing(missing="nothing was metered"))
+def _find_lack(one: Contender) -> Missing | None:
+    """Why a contender has no energy that could be believed, at any boundary; None: it has some."""
+    node, device = (_gather_kinds(boundary, one) for boundary in NARROW)
+    return node if isinstance(node, Missing) and isinstance(device, Missing) else None
+
+
+def _refuse_unmetered(reason: Missing, wanted: str | None) -> Missing:
     if wanted is None:
         return reason
     raise Mistake(

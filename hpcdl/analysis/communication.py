@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from hpcdl.analysis.launch import LaunchResult
-    from hpcdl.records import Collective, Environment, Host, PairTable, Probe
+    from hpcdl.probes import Collective, PairTable, Probe
+    from hpcdl.records import Environment, Host
 
 
 # The smallest and the largest of n hold the median in 1 - 2^(1 - n) of all cases.

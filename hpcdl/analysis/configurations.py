@@ -67,7 +67,7 @@ def _make(
     runs: Sequence[RunResult],
 ) -> Configuration:
     question, nodes, ranks, tariff = key
-    reasons = (_why_not_whole(launch, run) for launch, run in zip(launches, runs, strict=True))
+    reasons = (why_not_whole(launch, run) for launch, run in zip(launches, runs, strict=True))
     return Configuration(
         letter=letter,
         question=question,
@@ -81,7 +81,7 @@ def _make(
     )
 
 
-def _why_not_whole(launch: LaunchResult, run: RunResult) -> str | None:
+def why_not_whole(launch: LaunchResult, run: RunResult) -> str | None:
     """Why the price of so many nodes would not be that of what has worked here; None: it is.
 
     Whole nodes are priced, whatever part of them a launch kept busy: nobody else could use them meanwhile. Where

@@ -15,15 +15,15 @@ maintenance or staff: what these add belongs into the node price.
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import Amount, add, invert, multiply, withhold
-from hpcdl.analysis.common_ground import Contender, choose_boundary, find_figure
+from hpcdl.analysis.common_ground import Contender, choose_boundary, find_whole
 from hpcdl.analysis.configurations import Configuration, gather_configurations
 from hpcdl.analysis.energy_scaling import combine_figures
-from hpcdl.analysis.readings import derive, is_absent, known
+from hpcdl.analysis.readings import average, derive, is_absent
+from hpcdl.analysis.tariffs import JOULES_PER_KWH
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from hpcdl.prices import Pricing
 
 IMAGES = 1e6
-JOULES_PER_KWH = 3.6e6  # exactly: 1,000 W x 3,600 s
-SECONDS_PER_YEAR = 365.25 * 86_400  # the Julian year
 
 
 @dataclass(frozen=True)
@@ -151,24 +149,18 @@ def price_all(configurations: Sequence[Configuration], boundary: str | None = No
 
 def price(configuration: Configuration, boundary: Boundary | Missing) -> Costs:
     """One configuration, its energy taken at a boundary."""
-    found = [
-        boundary if isinstance(boundary, Missing) else find_figure(launch, boundary)
-        for launch in configuration.launches
-    ]
-    figures = [figure for figure in found if not isinstance(figure, Missing)]
-    # A launch whose meters failed takes nothing away from what the others have seen.
-    whole = [figure for figure in figures if not isinstance(figure.j_per_image, Missing)] or figures
+    found = boundary if isinstance(boundary, Missing) else find_whole(configuration.launches, boundary)
+    absent, whole = (found, []) if isinstance(found, Missing) else (None, found)
     facility = boundary == "facility"
-    absent = next((one for one in found if isinstance(one, Missing)), Missing(missing="nothing was metered"))
     use = Use(
         nodes=configuration.nodes,
         rate=configuration.rate,
-        joules=combine_figures(whole) if whole else Amount(absent),
-        idle_w=_average([figure.idle_w for figure in whole]) if whole else absent,
+        joules=combine_figures(whole) if absent is None else Amount(absent),
+        idle_w=absent or average([figure.idle_w for figure in whole]),
         facility=facility,
     )
-    power_w = _average([figure.average_w for figure in whole]) if whole else absent
-    pue: Reading = configuration.tariff.read("pue") if facility else 1.0
+    power_w = absent or average([figure.average_w for figure in whole])
+    pue = configuration.tariff.read_pue(facility=facility)
     joules = multiply(use.joules, pue)
     return Costs(
         configuration=configuration,
@@ -181,11 +173,6 @@ def price(configuration: Configuration, boundary: Boundary | Missing) -> Costs:
     )
 
 
-def _average(watts: Sequence[Reading]) -> Reading:
-    absent = next((one for one in watts if isinstance(one, Missing)), None)
-    return statistics.fmean(known(watts)) if absent is None else absent
-
-
 def split(use: Use, tariff: Tariff, *, withheld: str | None = None) -> Parts:
     """The cost of a million images and its parts; see the head of this module for the formulas.
 
@@ -195,7 +182,7 @@ def split(use: Use, tariff: Tariff, *, withheld: str | None = None) -> Parts:
         withheld: Why this number of nodes is not to be priced; then capital and total are not published.
     """
     electricity_per_kwh = tariff.read("electricity_per_kwh")
-    pue: Reading = tariff.read("pue") if use.facility else 1.0
+    pue = tariff.read_pue(facility=use.facility)
     working_kwh = multiply(use.joules, IMAGES / JOULES_PER_KWH)
     idle_kwh = _measure_idle(use, tariff, pue)
     capital = withhold(_depreciate(use, tariff), withheld)
@@ -217,12 +204,7 @@ def split(use: Use, tariff: Tariff, *, withheld: str | None = None) -> Parts:
 
 def _depreciate(use: Use, tariff: Tariff) -> Amount:
     """Node price x nodes / (lifetime x utilisation) for each second of work, times the seconds of a million images."""
-    per_second = derive(
-        lambda node, years, part: use.nodes * node / (years * SECONDS_PER_YEAR * part),
-        tariff.read("node_price"),
-        tariff.read("lifetime_years"),
-        tariff.read("utilisation"),
-    )
+    per_second = derive(lambda each: use.nodes * each, tariff.per_node_second)
     return multiply(invert(use.rate, IMAGES), per_second)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hpcdl.records import Exit, Probe, Summary
+    from hpcdl.probes import Probe
+    from hpcdl.records import Exit, Summary
 
 State = Literal["planned", "running", "completed", "failed", "refused", "stopped", "lost"]
 

@@ -9,7 +9,7 @@ from hpcdl.analysis.readings import derive
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
-    from hpcdl.analysis.tariff import Premise
+    from hpcdl.analysis.tariffs import Tariff
     from hpcdl.estimates.intervals import Interval
     from hpcdl.references import Reference, System
 
@@ -18,7 +18,7 @@ NOT_TOLD = Missing(missing="the document does not give it")
 
 
 @dataclass(frozen=True)
-class Amount:
+class NodeCount:
     """How many nodes it takes. `low` and `high` are the fewest that may do and the fewest that surely do."""
 
     nodes: Reading
@@ -32,14 +32,15 @@ class Side:
 
     `basis` is how its nodes were found: 'measured', 'model', 'copies', 'as published'; `mark` qualifies its numbers.
     `processors` is what they hold, in words. `images_per_s` is what that many nodes do. `power_w` is of all of them at
-    `boundary`, and `metered` tells by what; `power_mark` qualifies it. `assumptions` are what was taken for granted.
+    `boundary`, and `metered` tells by what; `power_mark` qualifies it. `assumptions` are what was taken for granted,
+    and `tariff` the prices: None where the document gives a price itself.
     """
 
     name: str
     title: str
     basis: str
     source: str
-    amount: Amount
+    amount: NodeCount
     processors: str
     images_per_s: Reading
     interval: Interval | None
@@ -52,7 +53,7 @@ class Side:
     mark: str = ""
     power_mark: str = ""
     assumptions: tuple[str, ...] = ()
-    premises: tuple[Premise, ...] = ()
+    tariff: Tariff | None = None
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,6 @@ class Equivalence:
     def assumptions(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.first.assumptions, *self.second.assumptions)))
 
-    @property
-    def premises(self) -> tuple[Premise, ...]:
-        return tuple(dict.fromkeys((*self.first.premises, *self.second.premises)))
-
 
 def _divide(one: float, other: float) -> float:
     return one / other
@@ -105,7 +102,7 @@ def describe_system(reference: Reference, system: System) -> Side:
         title=system.title,
         basis=AS_PUBLISHED,
         source=reference.source.text,
-        amount=Amount(NOT_TOLD if system.servers is None else system.servers),
+        amount=NodeCount(NOT_TOLD if system.servers is None else system.servers),
         processors=", ".join(f"{number:,} {what}" for number, what in counts if number is not None),
         images_per_s=NOT_TOLD,
         interval=None,

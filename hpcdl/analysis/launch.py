@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from hpcdl.columns import StepTable
     from hpcdl.estimates.intervals import Interval
     from hpcdl.plan import Launch
-    from hpcdl.records import Conditions, Environment, Exit, Probe, Summary
+    from hpcdl.probes import Probe
+    from hpcdl.records import Conditions, Environment, Exit, Summary
     from hpcdl.store import LaunchFolder, Torn
     from hpcdl.trace import Trace
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hpcdl.analysis.equivalence import Amount
+from hpcdl.analysis.equivalence import NodeCount
 from hpcdl.analysis.readings import derive
 from hpcdl.analysis.sweep import read_point
 from hpcdl.errors import Mistake
@@ -29,7 +29,7 @@ class Need:
     """The nodes that it takes, what they do together, and by what that is known; `assumptions` beside it."""
 
     spot: Spot
-    amount: Amount
+    amount: NodeCount
     basis: str
     mark: str = ""
     assumptions: tuple[str, ...] = ()
@@ -47,10 +47,10 @@ def grow(sweep: Sweep, target: Point) -> Need:
     if nodes is None:
         never = Missing(missing=sweep.tell_unreached(rate))
         spot = replace(read_point(sweep, sweep.measured[-1]), images_per_s=never, interval=None)
-        return Need(spot, Amount(never), "model")
+        return Need(spot, NodeCount(never), "model")
     spot = sweep.at(nodes)
     low, high = sweep.bound_nodes(target.interval) if target.interval else (None, None)
-    amount = Amount(count_whole(spot), low, high)
+    amount = NodeCount(count_whole(spot), low, high)
     if spot.basis == "measured":
         return Need(spot, amount, "measured", assumptions=tuple(_tell_smallest(sweep, nodes)))
     law = f"model, fitted to {sweep.sizes} sizes"
@@ -84,7 +84,7 @@ def add_copies(sweep: Sweep, target: Point) -> Need:
     low, high = _bound_copies(best, target)
     return Need(
         spot,
-        Amount(count_whole(spot), low, high),
+        NodeCount(count_whole(spot), low, high),
         f"{copies:,} copies of {count_nodes(one.nodes)}",
         "copies",
         ("independent copies add up: no copy slows another down, and the work can be divided among models",),

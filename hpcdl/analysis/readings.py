@@ -52,6 +52,16 @@ def known(readings: Sequence[Reading]) -> list[float]:
     return [reading for reading in readings if not isinstance(reading, Missing)]
 
 
+def average(readings: Sequence[Reading]) -> Reading:
+    """The mean; missing as the first that is.
+
+    Raises:
+        statistics.StatisticsError: There are none.
+    """
+    absent = next((reading for reading in readings if isinstance(reading, Missing)), None)
+    return statistics.fmean(known(readings)) if absent is None else absent
+
+
 def read_value(estimate: Interval | Missing) -> Reading:
     """An estimate without its interval."""
     return estimate if isinstance(estimate, Missing) else estimate.value

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hpcdl import networks
-from hpcdl.analysis.energy import EnergyResult
+from hpcdl.analysis.common_ground import Contender
+from hpcdl.analysis.configurations import why_not_whole
 from hpcdl.analysis.prediction import FARTHEST, fit_table, forecast, ranks_per_node, why_rehearsed
 from hpcdl.analysis.readings import withhold
 from hpcdl.analysis.scaling import gather_questions, tabulate_sizes
@@ -17,10 +18,10 @@ from hpcdl.records import Missing, Reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hpcdl.analysis.boundaries import Boundary
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.launch import LaunchResult
     from hpcdl.analysis.scaling import Point, Scaling
+    from hpcdl.analysis.tariffs import Tariff
     from hpcdl.estimates.fits import ScalingFit
     from hpcdl.estimates.intervals import Interval
 
@@ -41,18 +42,26 @@ class Spot:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One question. `fit` is its law, or why there is none; `sizes` is how many different ones it was fitted to."""
+    """One question. `fit` is its law, or why there is none; `sizes` is how many different ones it was fitted to.
+
+    `unpriced` is why its nodes cannot be priced as so many.
+    """
 
     scaling: Scaling
     launches: tuple[LaunchResult, ...]
     runs: tuple[RunResult, ...]
     fit: ScalingFit | Missing
     sizes: int
+    unpriced: str | None
 
     @property
     def model(self) -> str:
         """The network's own name, where the launches were asked for by another."""
         return name_network(self.scaling.question.work.model)
+
+    def contend(self, tariff: Tariff) -> Contender:
+        """As what it wants its power to be compared."""
+        return Contender(tell_runs(self.runs), self.launches, has_pue=tariff.pue is not None)
 
     @property
     def measured(self) -> tuple[Point, ...]:
@@ -199,14 +208,9 @@ def name_network(name: str) -> str:
         return name
 
 
-def require_boundary(sweep: Sweep, boundary: Boundary) -> None:
-    """Whether anything was metered at a boundary that a person has named. Raises Mistake where nothing was."""
-    energies = [launch.energy for launch in sweep.launches]
-    if not any(isinstance(one, EnergyResult) and one.at(boundary) for one in energies):
-        raise Mistake(
-            f"--boundary {boundary}: run {sweep.runs[0].run_id} has no energy at this boundary.",
-            do="Leave it out for the widest that there is; `hpcdl report` shows what each run has.",
-        )
+def tell_runs(runs: Sequence[RunResult]) -> str:
+    """'run k3f9', 'runs k3f9, b2c1'."""
+    return f"run{'s' * (len(runs) > 1)} {', '.join(run.run_id for run in runs)}"
 
 
 def gather_sweeps(results: Sequence[RunResult], *, force: bool = False) -> tuple[Sweep, ...]:
@@ -221,14 +225,20 @@ def gather_sweeps(results: Sequence[RunResult], *, force: bool = False) -> tuple
 
 def _gather(scaling: Scaling, launches: Sequence[LaunchResult], homes: Sequence[RunResult]) -> Sweep:
     runs = {run.run_id: run for run in homes}
+    fit, sizes = _fit(scaling)
+    reasons = (why_not_whole(launch, run) for launch, run in zip(launches, homes, strict=True))
+    return Sweep(
+        scaling=scaling,
+        launches=tuple(launches),
+        runs=tuple(runs.values()),
+        fit=fit,
+        sizes=sizes,
+        unpriced=next((reason for reason in reasons if reason), None),
+    )
+
+
+def _fit(scaling: Scaling) -> tuple[ScalingFit | Missing, int]:
     try:
-        fit, sizes = fit_table(scaling)
+        return fit_table(scaling)
     except Mistake as mistake:
-        return Sweep(
-            scaling, tuple(launches), tuple(runs.values()), Missing(missing=_tell_no_fit(mistake)), 1
-        )
-    return Sweep(scaling, tuple(launches), tuple(runs.values()), fit, sizes)
-
-
-def _tell_no_fit(mistake: Mistake) -> str:
-    return f"no law of scaling: {mistake.what.rstrip('.')}"
+        return Missing(missing=f"no law of scaling: {mistake.what.rstrip('.')}"), 1

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hpcdl import networks
-from hpcdl.analysis.draws import choose_boundary, find_nearest, measure_draws
+from hpcdl.analysis.amounts import Amount, add, divide, invert, multiply, withhold
+from hpcdl.analysis.common_ground import choose_boundary
+from hpcdl.analysis.draws import find_nearest, measure_draws, tell_undrawn
 from hpcdl.analysis.readings import derive
-from hpcdl.analysis.sweep import read_point, require_boundary
+from hpcdl.analysis.sweep import read_point
+from hpcdl.analysis.tariffs import JOULES_PER_KWH
 from hpcdl.errors import Mistake
-from hpcdl.estimates.intervals import Interval, invert, ratio, scale
+from hpcdl.estimates import intervals
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.boundaries import Boundary
     from hpcdl.analysis.draws import Draw, Size
     from hpcdl.analysis.sweep import Spot, Sweep
-    from hpcdl.analysis.tariff import Premise, Tariff
+    from hpcdl.analysis.tariffs import Tariff
 
 SECONDS_PER_DAY = 86_400.0
 # How far beyond the largest size measured is looked, where nobody asks for sizes: each as far as is published at most.
@@ -29,7 +32,6 @@ ASSUMED = (
     "no checkpoints, no validation, no failures, no waiting in a queue",
     "whether the network has learnt enough by then is not considered: a larger global batch may need more epochs",
 )
-PRICED = ("electricity_per_kwh", "node_price", "lifetime_years", "utilisation")
 Answer = Literal["yes", "perhaps", "no"]
 
 
@@ -55,36 +57,17 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Bounded:
-    """A reading, and its 95 % interval where it has one."""
-
-    value: Reading
-    interval: Interval | None = None
-
-    def times(self, factor: Reading) -> Bounded:
-        """Times something that is taken as given, and not below zero."""
-        value = derive(lambda own, other: own * other, self.value, factor)
-        if self.interval is None or isinstance(value, Missing) or isinstance(factor, Missing):
-            return Bounded(value)
-        return Bounded(value, scale(self.interval, factor))
-
-    def plus(self, other: Bounded) -> Bounded:
-        """The sum of two that rest on one measurement: their ends add up."""
-        value = derive(lambda own, more: own + more, self.value, other.value)
-        one, two = self.interval, other.interval
-        if one is None or two is None or isinstance(value, Missing):
-            return Bounded(value)
-        count, effective = min(one.count, two.count), min(one.effective, two.effective)
-        return Bounded(value, Interval(value, one.low + two.low, one.high + two.high, count, effective))
-
-
-@dataclass(frozen=True)
 class Energy:
     """Of all nodes over the whole training; `mark` says where it was not measured so."""
 
-    joules: Bounded
+    joules: Amount
     mark: str = ""
     assumption: str = ""
+
+    @property
+    def kwh(self) -> Amount:
+        """The same in kWh."""
+        return multiply(self.joules, 1 / JOULES_PER_KWH)
 
 
 @dataclass(frozen=True)
@@ -96,36 +79,37 @@ class TrainingTime:
     """
 
     spot: Spot
-    seconds: Bounded
+    seconds: Amount
     meets: Answer | None
-    node_days: Bounded
-    device_days: Bounded
+    node_days: Amount
+    device_days: Amount
     energy: Energy
-    electricity: Bounded
-    capital: Bounded
+    electricity: Amount
+    capital: Amount
 
     @property
-    def cost(self) -> Bounded:
+    def cost(self) -> Amount:
         """Electricity and capital together."""
-        return self.electricity.plus(self.capital)
+        return add([self.electricity, self.capital])
 
 
 @dataclass(frozen=True)
 class TrainingEstimate:
     """One question at all its sizes. `smallest` is the fewest nodes by the deadline.
 
-    `surely` is the smallest of the sizes shown whose whole interval is. `devices` is what `device_days` count.
+    `surely` is the smallest of the sizes shown whose whole interval is. `devices` is what `device_days` count,
+    `uncovered` what of the nodes no meter has seen.
     """
 
     sweep: Sweep
     goal: Goal
     boundary: Boundary | Missing
+    uncovered: tuple[str, ...]
     times: tuple[TrainingTime, ...]
     smallest: Reading | None
     surely: int | None
     devices: Literal["GPU", "core"]
-    currency: str
-    premises: tuple[Premise, ...]
+    tariff: Tariff
     assumptions: tuple[str, ...]
 
 
@@ -156,7 +140,7 @@ def estimate_training(
     tariff: Tariff,
     *,
     nodes: Sequence[int] = (),
-    boundary: Boundary | None = None,
+    boundary: str | None = None,
 ) -> TrainingEstimate:
     """One question's time to train at the sizes that were measured, and at others by its law.
 
@@ -168,19 +152,13 @@ def estimate_training(
         boundary: Of the energy; None: the widest that there is.
 
     Raises:
+        UnknownName: There is no such boundary.
         Mistake: A boundary is named at which nothing was metered.
     """
-    if boundary is not None:
-        require_boundary(sweep, boundary)
-    inside = boundary or choose_boundary([sweep.launches])
+    inside = choose_boundary([sweep.contend(tariff)], boundary)
     smallest = None if goal.deadline_s is None else _find_smallest(sweep, goal.images / goal.deadline_s)
     spots = _choose_spots(sweep, nodes, smallest)
-    draws = {} if isinstance(inside, Missing) else measure_draws(sweep.launches, inside)
-    absent = (
-        inside
-        if isinstance(inside, Missing)
-        else Missing(missing=f"there is no energy at the boundary {inside}")
-    )
+    draws, absent = _measure(sweep, inside, tariff)
     times = tuple(
         _estimate(spot, sweep, goal, tariff, energy=_find_energy(spot, sweep, goal, draws, absent))
         for spot in spots
@@ -191,12 +169,12 @@ def estimate_training(
         sweep=sweep,
         goal=goal,
         boundary=inside,
+        uncovered=tuple(dict.fromkeys(draw.uncovered for draw in draws.values() if draw.uncovered)),
         times=times,
         smallest=smallest,
         surely=next((one.spot.nodes for one in times if one.meets == "yes"), None),
         devices="GPU" if _uses_gpus(sweep) else "core",
-        currency=tariff.currency,
-        premises=tariff.list_premises(*PRICED),
+        tariff=tariff,
         assumptions=tuple(dict.fromkeys(text for text in assumed if text)),
     )
 
@@ -234,50 +212,55 @@ def _choose_spots(sweep: Sweep, asked: Sequence[int], smallest: Reading | None) 
 
 
 def _estimate(spot: Spot, sweep: Sweep, goal: Goal, tariff: Tariff, *, energy: Energy) -> TrainingTime:
-    seconds = Bounded(
-        derive(lambda rate: goal.images / rate, spot.images_per_s),
-        None if spot.interval is None else invert(spot.interval, goal.images),
-    )
+    seconds = invert(Amount(spot.images_per_s, spot.interval), goal.images)
     devices = spot.ranks * (1 if _uses_gpus(sweep) else _count_cores(sweep))
-    node_seconds = seconds.times(float(spot.nodes))
+    node_seconds = multiply(seconds, float(spot.nodes))
     return TrainingTime(
         spot=spot,
         seconds=seconds,
-        meets=_judge(seconds, goal.deadline_s),
-        node_days=node_seconds.times(1 / SECONDS_PER_DAY),
-        device_days=seconds.times(devices / SECONDS_PER_DAY),
+        meets=_judge(spot, goal),
+        node_days=multiply(node_seconds, 1 / SECONDS_PER_DAY),
+        device_days=multiply(seconds, devices / SECONDS_PER_DAY),
         energy=energy,
-        electricity=energy.joules.times(tariff.per_joule),
-        capital=node_seconds.times(tariff.per_node_second),
+        electricity=multiply(energy.joules, tariff.per_joule),
+        capital=withhold(multiply(node_seconds, tariff.per_node_second), sweep.unpriced),
     )
 
 
-def _judge(seconds: Bounded, deadline_s: float | None) -> Answer | None:
-    if deadline_s is None or isinstance(seconds.value, Missing):
+def _judge(spot: Spot, goal: Goal) -> Answer | None:
+    """By the ends of the time; one of them may be at no time at all."""
+    if goal.deadline_s is None or isinstance(spot.images_per_s, Missing):
         return None
-    interval = seconds.interval
-    low, high = (seconds.value, seconds.value) if interval is None else (interval.low, interval.high)
-    if high <= deadline_s:
+    seconds = goal.images / spot.images_per_s
+    interval = None if spot.interval is None else intervals.invert(spot.interval, goal.images)
+    low, high = (seconds, seconds) if interval is None else (interval.low, interval.high)
+    if high <= goal.deadline_s:
         return "yes"
-    return "no" if low > deadline_s else "perhaps"
+    return "no" if low > goal.deadline_s else "perhaps"
+
+
+def _measure(sweep: Sweep, boundary: Boundary | Missing, tariff: Tariff) -> tuple[dict[Size, Draw], Missing]:
+    """What each size draws, and why others draw nothing."""
+    if isinstance(boundary, Missing):
+        return {}, boundary
+    return measure_draws(sweep.launches, boundary, tariff), tell_undrawn(sweep.launches, boundary)
 
 
 def _find_energy(spot: Spot, sweep: Sweep, goal: Goal, draws: Mapping[Size, Draw], absent: Missing) -> Energy:
     """J/image where this size was metered; else each node draws what those of the largest metered size drew."""
     draw = find_nearest(draws, spot.nodes, spot.ranks)
     if draw is None:
-        return Energy(Bounded(absent))
+        return Energy(Amount(absent))
     mark = "rehearsal" if sweep.scaling.forced else "estimated" if draw.estimated else ""
     if (draw.nodes, draw.ranks) == (spot.nodes, spot.ranks):
+        own = draw.j_per_image
         # What is withheld of the rate is withheld of the energy.
-        each = derive(lambda _, cost: cost, spot.images_per_s, draw.j_per_image)
-        return Energy(Bounded(each, draw.interval).times(goal.images), mark)
-    more = spot.nodes / draw.nodes
-    each = derive(lambda rate, watts: watts * more / rate, spot.images_per_s, draw.average_w)
-    power, rate = draw.power_interval, spot.interval
-    interval = None if power is None or rate is None else ratio(scale(power, more), rate)
+        each = derive(lambda _, cost: cost, spot.images_per_s, own.value)
+        return Energy(multiply(Amount(each, own.interval), goal.images), mark)
+    power = multiply(Amount(draw.average_w, draw.power_interval), spot.nodes / draw.nodes)
+    joules = divide(power, Amount(spot.images_per_s, spot.interval))
     assumed = f"where power was not metered, each node draws what one of {draw.nodes} drew ({draw.boundary})"
-    return Energy(Bounded(each, interval).times(goal.images), mark or "predicted", assumed)
+    return Energy(multiply(joules, goal.images), mark or "predicted", assumed)
 
 
 def _uses_gpus(sweep: Sweep) -> bool:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcdl.cli.look import JsonOption, StoresOption, open_stores
+from hpcdl.cli.look import JsonOption, StoresOption, ask_executor, find_folders, open_stores
 
 if TYPE_CHECKING:
-    from hpcdl.analysis.ending import JobState
     from hpcdl.bundle.manifest import Manifest
     from hpcdl.bundle.verifying import Verified
     from hpcdl.report.content import Report
-    from hpcdl.store import RunFolder
 
 GIB = 1 << 30
 
@@ -34,10 +32,9 @@ def bundle(
     from hpcdl.report.bundles import describe_packed, size_fact
     from hpcdl.report.content import Fact
 
-    stores = open_stores(store)
-    found = {folder.path: folder for text in runs or ["last"] for folder in stores.find_all(text)}
-    folders = list(found.values())
-    packed = write_bundle(folders, _ask(folders), Path(output).expanduser(), force=force)
+    folders = find_folders(open_stores(store), runs)
+    states = {folder.run_id: ask_executor(folder) for folder in folders}
+    packed = write_bundle(folders, states, Path(output).expanduser(), force=force)
     facts = (
         size_fact(packed.size_bytes),
         Fact("files", "files", packed.files),
@@ -46,18 +43,6 @@ def bundle(
     screen.show(describe_packed(output, _name_runs(packed.manifest), packed.report, facts), as_json=as_json)
     for path in packed.left_out:
         screen.talk.print(f"not in it, as it is no plain file: {path}", soft_wrap=True)
-
-
-def _ask(folders: list[RunFolder]) -> dict[str, JobState]:
-    """What the executors say of the runs; Slurm's account of their energy is kept first."""
-    from hpcdl import jobs
-
-    states = {}
-    for folder in folders:
-        standing = jobs.look_patiently(folder, jobs.Standing(over=False, word="unknown"))
-        jobs.keep_energy(folder, standing)
-        states[folder.run_id] = standing.job_state
-    return states
 
 
 def _name_runs(manifest: Manifest) -> list[tuple[str, str]]:

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcdl.cli.look import JsonOption, StoreOption, analyse, open_store
+from hpcdl.cli.look import JsonOption, SiteOption, StoresOption, choose_runs, open_stores
 
 if TYPE_CHECKING:
-    from hpcdl.analysis.boundaries import Boundary
     from hpcdl.analysis.equivalence import Equivalence
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.matching import Asked
     from hpcdl.analysis.sweep import Sweep
-    from hpcdl.analysis.tariff import Tariff
     from hpcdl.analysis.training_time import Work
 
 app = typer.Typer(
@@ -22,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-SystemHelp = "A run, or a published system: published:NAME; `hpcdl published` lists them."
+SystemHelp = "Runs by id, tag, benchmark or folder; or published:NAME, as `hpcdl published` lists them."
 FormOption = Annotated[str, typer.Option("--format", help="terminal, markdown or json.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Show what is withheld, marked as such.")]
 BoundaryOption = Annotated[
@@ -47,10 +45,11 @@ def equivalent(
     replicas: Annotated[
         bool, typer.Option("--replicas", help="Independent copies of A do it: their throughput adds up.")
     ] = False,
+    site: SiteOption = None,
     boundary: BoundaryOption = None,
     force: ForceOption = False,
     form: FormOption = "terminal",
-    store: StoreOption = None,
+    store: StoresOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How many nodes, racks, kW and how much money of A give the throughput of B."""
@@ -58,14 +57,13 @@ def equivalent(
     from hpcdl.cli import screen
     from hpcdl.report.equivalences import describe_equivalence
 
-    asked = Asked(nodes=nodes, boundary=_read_boundary(boundary), replicas=replicas, force=force)
-    found = _compare(first, second, asked, store)
+    asked = Asked(nodes=nodes, boundary=boundary, replicas=replicas, force=force)
+    found = _compare(first, second, asked, store, site)
     screen.show(describe_equivalence(found, force=force), form, as_json=as_json)
 
 
-def _compare(first: str, second: str, asked: Asked, store: str | None) -> Equivalence:
+def _compare(first: str, second: str, asked: Asked, store: list[str] | None, site: str | None) -> Equivalence:
     from hpcdl.analysis.equivalence import compare_systems
-    from hpcdl.analysis.matching import match_runs
     from hpcdl.errors import Mistake
     from hpcdl.records import Missing
     from hpcdl.references import PREFIX, find_system
@@ -78,38 +76,30 @@ def _compare(first: str, second: str, asked: Asked, store: str | None) -> Equiva
             do="Compare two runs, or the two systems of one document.",
         )
     if not systems:
-        place = open_store(store)
-        one, other = (analyse(place.find(name)) for name in (first, second))
-        return match_runs(one, other, (_choose_tariff(one), _choose_tariff(other)), asked)
+        stores = open_stores(store)
+        return _match(choose_runs(stores, [first]), choose_runs(stores, [second]), asked, site)
     found = compare_systems(*systems)
     if isinstance(found, Missing):
         raise Mistake(f"{found.missing}.", do="`hpcdl published` shows which systems stand in one document.")
     return found
 
 
-def _choose_tariff(run: RunResult) -> Tariff:
-    from hpcdl import site
-    from hpcdl.analysis.tariff import choose_tariff
+def _match(first: list[RunResult], second: list[RunResult], asked: Asked, site: str | None) -> Equivalence:
+    from hpcdl.analysis.matching import match_sweeps, pair_sweeps
+    from hpcdl.analysis.tariffs import choose_newest_tariff
+    from hpcdl.cli.pricing import read_pricing
 
-    return choose_tariff(run, site.load()[0])
-
-
-def _read_boundary(text: str | None) -> Boundary | None:
-    from hpcdl.analysis.draws import BOUNDARIES
-    from hpcdl.errors import UnknownName
-
-    for boundary in BOUNDARIES:
-        if text == boundary:
-            return boundary
-    if text is not None:
-        raise UnknownName("boundary", text, BOUNDARIES)
-    return None
+    pricing = read_pricing(site)
+    mine, theirs = pair_sweeps(first, second, force=asked.force)
+    tariffs = (choose_newest_tariff(mine.runs, pricing), choose_newest_tariff(theirs.runs, pricing))
+    return match_sweeps(mine, theirs, tariffs, asked)
 
 
 @app.command()
 def train(
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Runs; without any, the newest of the network.")
+        list[str] | None,
+        typer.Argument(help="Runs by id, tag, benchmark or folder; without any, the newest of the network."),
     ] = None,
     *,
     images: Annotated[
@@ -128,31 +118,34 @@ def train(
     nodes: Annotated[
         str | None, typer.Option("--nodes", help="Sizes beside the measured ones.", metavar="N[,N…]")
     ] = None,
+    site: SiteOption = None,
     boundary: BoundaryOption = None,
     force: ForceOption = False,
     form: FormOption = "terminal",
-    store: StoreOption = None,
+    store: StoresOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Hours, device-days, energy and money of a training at each size; where measurement ends, a model takes over."""
     from hpcdl.analysis.sweep import gather_sweeps
+    from hpcdl.analysis.tariffs import choose_newest_tariff
     from hpcdl.analysis.training_time import Goal, count_images, estimate_training
     from hpcdl.cli import screen
     from hpcdl.cli.amounts import read_deadline
     from hpcdl.cli.flags import read_counts
+    from hpcdl.cli.pricing import read_pricing
     from hpcdl.report.trainings import describe_trainings
 
     work = _read_work(images, epochs, exaflop)
     deadline_s = None if deadline is None else read_deadline(deadline, "--deadline")
     sizes = () if nodes is None else read_counts(nodes, "--nodes")
-    inside = _read_boundary(boundary)
+    pricing = read_pricing(site)
     results = _choose_runs(runs, model, store)
     estimates = []
     for sweep in _choose_sweeps(gather_sweeps(results, force=force), model, results):
         total, how = count_images(sweep.model, work)
-        tariff = _choose_tariff(sweep.runs[0])
+        tariff = choose_newest_tariff(sweep.runs, pricing)
         goal = Goal(total, how, deadline_s)
-        estimates.append(estimate_training(sweep, goal, tariff, nodes=sizes, boundary=inside))
+        estimates.append(estimate_training(sweep, goal, tariff, nodes=sizes, boundary=boundary))
     screen.show(describe_trainings(estimates, force=force), form, as_json=as_json)
 
 
@@ -177,29 +170,29 @@ def _read_work(images: str | None, epochs: str | None, exaflop: str | None) -> W
     )
 
 
-def _choose_runs(runs: list[str] | None, model: str | None, store: str | None) -> list[RunResult]:
+def _choose_runs(runs: list[str] | None, model: str | None, store: list[str] | None) -> list[RunResult]:
     """Those that are named; else the newest of the network."""
     from hpcdl import networks
     from hpcdl.cli.newest import find_newest
 
     name = None if model is None else networks.find(model).name
-    place = open_store(store)
-    return [analyse(place.find(run)) for run in runs] if runs else find_newest(place, name)
+    stores = open_stores(store)
+    return choose_runs(stores, runs) if runs else find_newest(stores, name)
 
 
 def _choose_sweeps(sweeps: tuple[Sweep, ...], model: str | None, results: list[RunResult]) -> list[Sweep]:
     """Those of the network that have measured anything, be it withheld."""
     from hpcdl.analysis.readings import Withheld
-    from hpcdl.analysis.sweep import name_network
+    from hpcdl.analysis.sweep import name_network, tell_runs
     from hpcdl.errors import Mistake
     from hpcdl.records import Missing
 
-    named = ", ".join(result.run_id for result in results)
+    named = tell_runs(results)
     fitting = [one for one in sweeps if model is None or one.model == name_network(model)]
     if not fitting:
         trained = ", ".join(sorted({sweep.model for sweep in sweeps})) or "nothing"
         raise Mistake(
-            f"run {named} trained {trained}, and not {model}.", do="Leave --model out, or name other runs."
+            f"{named} trained {trained}, and not {model}.", do="Leave --model out, or name other runs."
         )
     readings = {id(sweep): [point.images_per_s for point in sweep.scaling.points] for sweep in fitting}
     told = [
@@ -211,6 +204,6 @@ def _choose_sweeps(sweeps: tuple[Sweep, ...], model: str | None, results: list[R
         return told
     reason = next(one.missing for one in readings[id(fitting[0])] if isinstance(one, Missing))
     raise Mistake(
-        f"run {named} has no throughput: {reason.rstrip('.')}.",
+        f"{named} has no throughput: {reason.rstrip('.')}.",
         do=f"Measure one: hpcdl submit scaling --model {fitting[0].model} --nodes 1,2,4.",
     )

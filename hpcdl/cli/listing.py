@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcdl.cli.look import JsonOption, StoresOption, ask_executors, open_stores
+from hpcdl.cli.look import JsonOption, StoresOption, ask_executors, find_folders, open_stores
 
 if TYPE_CHECKING:
     from hpcdl.analysis.catalogue import Catalogue
@@ -52,8 +52,7 @@ def _read(stores: Stores, runs: list[str] | None, last: int | None, *, anew: boo
     from hpcdl.analysis.catalogue import read_folders, read_stores
 
     if runs:
-        found = [folder for text in runs for folder in stores.find_all(text)]
-        return read_folders(found, ask=ask_executors, anew=anew)
+        return read_folders(find_folders(stores, runs), ask=ask_executors, anew=anew)
     return read_stores(stores, last=last, ask=ask_executors, anew=anew)
 
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from hpcdl.store import RunFolder, Store
     from hpcdl.stores import Stores
 
+SiteOption = Annotated[
+    str | None, typer.Option("--site", help="The site file that has today's prices.", metavar="FILE")
+]
 RunArgument = Annotated[
     str, typer.Argument(help="Run id (shortened is fine), Slurm job id, or last.", metavar="[RUN]")
 ]
@@ -36,12 +39,18 @@ def open_store(named: str | None) -> Store:
 
 def analyse(folder: RunFolder, *, with_steps: bool = True) -> RunResult:
     """What a run's records say, and what the executor says of it where they lack something."""
-    from hpcdl import jobs
     from hpcdl.analysis.job import analyse_run
+
+    return analyse_run(folder, ask_executor(folder), with_steps=with_steps)
+
+
+def ask_executor(folder: RunFolder) -> JobState:
+    """What the executor says of a run; Slurm's account of its energy is kept."""
+    from hpcdl import jobs
 
     standing = jobs.look_patiently(folder, jobs.Standing(over=False, word="unknown"))
     jobs.keep_energy(folder, standing)
-    return analyse_run(folder, standing.job_state, with_steps=with_steps)
+    return standing.job_state
 
 
 def open_stores(named: list[str] | None) -> Stores:
@@ -49,6 +58,20 @@ def open_stores(named: list[str] | None) -> Stores:
     from hpcdl.stores import Stores
 
     return Stores([open_store(name) for name in named] if named else [open_store(None)])
+
+
+def find_folders(stores: Stores, texts: list[str] | None) -> list[RunFolder]:
+    """The runs that these texts name, each once, in the order in which they are named; without any, the last one."""
+    folders = [folder for text in texts or ["last"] for folder in stores.find_all(text)]
+    return list({folder.path: folder for folder in folders}.values())
+
+
+def choose_runs(stores: Stores, texts: list[str] | None, where: str | None = None) -> list[RunResult]:
+    """The runs that are named, or that fit a query."""
+    from hpcdl.analysis.catalogue import select_runs
+
+    folders = find_folders(stores, texts) if where is None else select_runs(stores, where, ask=ask_executors)
+    return [analyse(folder) for folder in folders]
 
 
 def ask_executors(folders: list[RunFolder]) -> dict[str, JobState]:

@@ -27,7 +27,7 @@ def read_pricing(site: str | None) -> Pricing | None:
         )
     if path is None or not found.cost.given:
         return None
-    return Pricing(found.cost, found.power.pue, path.name)
+    return Pricing(found.cost, found.power.pue, path.name, found.name, named=site is not None)
 
 
 def read_accuracy(text: str | None) -> float | None:

@@ -9,12 +9,11 @@ import typer
 from typer.core import TyperGroup
 
 from hpcdl.cli import bundle
-from hpcdl.cli.look import JsonOption, StoresOption  # noqa: TC001 (Typer reads the annotations)
+from hpcdl.cli.look import JsonOption, SiteOption, StoresOption  # noqa: TC001 (Typer reads the annotations)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hpcdl.analysis.job import RunResult
     from hpcdl.report.content import Report
     from hpcdl.report.formats import Content
 
@@ -71,9 +70,7 @@ def show(
     where: Annotated[
         str | None, typer.Option("--where", help="Runs by a query: \"model='alexnet' and nodes>1\".")
     ] = None,
-    site: Annotated[
-        str | None, typer.Option("--site", help="The site file that has today's prices.", metavar="FILE")
-    ] = None,
+    site: SiteOption = None,
     boundary: Annotated[
         str | None, typer.Option("--boundary", help="With costs: device, node or facility.")
     ] = None,
@@ -86,6 +83,7 @@ def show(
 ) -> None:
     """The report of one run, or of several together: throughput, scaling, power, cost, and what is withheld and why."""
     from hpcdl import report as reports
+    from hpcdl.cli.look import choose_runs, open_stores
     from hpcdl.cli.pricing import read_accuracy, read_pricing
     from hpcdl.report import kinds
     from hpcdl.report.formats import FORMATS, settle_name
@@ -96,7 +94,7 @@ def show(
     _refuse_contradictions(forms, out, output, table)
     pricing, reached = read_pricing(site), read_accuracy(accuracy)
     content = reports.build(
-        _choose(runs, where, store),
+        choose_runs(open_stores(store), runs, where),
         force=force,
         pictured=any(FORMATS[name].pictured for name in forms),
         costs="cost" in wanted,
@@ -131,19 +129,6 @@ def _refuse_contradictions(
         raise Mistake("several formats are several files.", do="Name a folder for them: --out DIR.")
     if table is not None and (forms != ["csv"] or out is not None):
         raise Mistake("--table chooses one table of CSV.", do="Write --format csv --table scaling.")
-
-
-def _choose(runs: list[str] | None, where: str | None, store: list[str] | None) -> list[RunResult]:
-    """The runs that are named, or that fit a query; each once, in the order in which they were named."""
-    from hpcdl.analysis.catalogue import select_runs
-    from hpcdl.cli.look import analyse, ask_executors, open_stores
-
-    stores = open_stores(store)
-    if where is not None:
-        folders = select_runs(stores, where, ask=ask_executors)
-    else:
-        folders = [folder for text in runs or ["last"] for folder in stores.find_all(text)]
-    return [analyse(folder) for folder in {folder.path: folder for folder in folders}.values()]
 
 
 def _render(content: Report, form: str, table: str | None) -> Content:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.tariffs import NAMES
-from hpcdl.report.content import Column, Quantity, Table
+from hpcdl.records import Missing
+from hpcdl.report.content import Column, Note, Quantity, Table
+from hpcdl.report.wording import join
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from hpcdl.analysis.cost import Costs
     from hpcdl.analysis.tariffs import Name, Tariff
     from hpcdl.prices import Assumption
-    from hpcdl.records import Missing
     from hpcdl.report.content import Cell, Unit
+
+    # What a tariff is of, as the report calls it: a configuration's letter, a run.
+    Labelled = tuple[str, Tariff]
 
 # What each is called, how its value looks, and the rest of its unit; {currency} stands for the tariff's.
 WORDS: dict[Name, tuple[str, Unit, str]] = {
@@ -24,6 +27,7 @@ WORDS: dict[Name, tuple[str, Unit, str]] = {
     "utilisation": ("utilisation", "fraction", ""),
     "pue": ("PUE", "ratio", ""),
     "carbon_kg_per_kwh": ("CO2 equivalents", "number", "kg/kWh"),
+    "nodes_per_rack": ("nodes per rack", "number", ""),
 }
 
 
@@ -38,30 +42,60 @@ def show_value(name: Name, value: float | Missing, tariff: Tariff) -> Quantity:
     return Quantity(value, unit, currency=(tariff.currency or "") if unit == "money" else "")
 
 
-def make_assumption_table(costs: Sequence[Costs]) -> Table:
-    """One row for each assumption of each tariff, those that are not given too."""
-    tariffs: dict[Tariff, list[str]] = {}
-    for one in costs:
-        tariffs.setdefault(one.tariff, []).append(one.configuration.letter)
+def make_assumption_table(tariffs: Sequence[Labelled], names: Sequence[Name] = NAMES) -> Table:
+    """One row for each of these assumptions of each tariff, those that are not given too."""
+    labels: dict[Tariff, list[str]] = {}
+    for label, tariff in tariffs:
+        labels.setdefault(tariff, []).append(label)
     columns = (
         Column("name", "assumption", left=True),
         Column("key", "key", left=True, hidden=True),
         Column("value", "value"),
         Column("unit", "unit", left=True, rank=1),
-        Column("low", "low", rank=3),
-        Column("high", "high", rank=3),
-        Column("date", "date", left=True, rank=2),
-        Column("source", "source", left=True, rank=1),
-        Column("origin", "from", left=True, rank=4),
-        Column("configurations", "of", left=True, hidden=len(tariffs) == 1),
+        Column("low", "low", rank=4),
+        Column("high", "high", rank=4),
+        Column("date", "date", left=True, rank=3),
+        Column("source", "source", left=True, rank=2),
+        Column("origin", "from", left=True, rank=1),
+        Column("configurations", "of", left=True, hidden=len(labels) == 1),
     )
     rows = tuple(
-        _make_row(name, tariff, ", ".join(letters)) for tariff, letters in tariffs.items() for name in NAMES
+        _make_row(name, tariff, ", ".join(dict.fromkeys(named)))
+        for tariff, named in labels.items()
+        for name in names
     )
     return Table("assumptions", "Assumptions", columns, rows)
 
 
-def _make_row(name: Name, tariff: Tariff, letters: str) -> tuple[Cell, ...]:
+def note_assumptions(tariffs: Sequence[Labelled], names: Sequence[Name] = NAMES) -> Iterator[Note]:
+    """What is not given, which prices do not hold, and that currencies are not converted."""
+    lacking: dict[str, list[str]] = {}
+    for label, tariff in tariffs:
+        absent = [name for name in names if isinstance(tariff.read(name), Missing)]
+        if absent:
+            lacking.setdefault(join(absent), []).append(label)
+    for words, labels in lacking.items():
+        yield Note(
+            "info",
+            f"{place_cost(labels, tariffs)}: not given: {words}. Add them to [cost] in the site file; docs/cost.md "
+            "says what each is",
+        )
+    for told in dict.fromkeys(tariff.passed_over for _, tariff in tariffs if tariff.passed_over):
+        yield Note("info", f"cost: {told}. --site FILE takes the prices of a site file for all runs")
+    currencies = join(tariff.currency for _, tariff in tariffs if tariff.currency)
+    if " and " in currencies:
+        yield Note(
+            "warning",
+            f"cost: amounts are in {currencies}: nothing is converted, and nothing compared across them",
+        )
+
+
+def place_cost(labels: Sequence[str], every: Sequence[object]) -> str:
+    """'cost of A and C'; labels of every one say nothing."""
+    return "cost" if len(labels) == len(every) else f"cost of {join(labels)}"
+
+
+def _make_row(name: Name, tariff: Tariff, labels: str) -> tuple[Cell, ...]:
     figure: Assumption | None = getattr(tariff, name)
     title, _, unit = WORDS[name]
     value = tariff.read(name)
@@ -76,5 +110,5 @@ def _make_row(name: Name, tariff: Tariff, letters: str) -> tuple[Cell, ...]:
         (figure.date or None) if figure else None,
         (figure.source or "not named") if figure else None,
         tariff.origin_of(name) if figure else None,
-        letters,
+        labels,
     )

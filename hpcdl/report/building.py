@@ -13,11 +13,12 @@ from hpcdl.analysis.repeats import gather_repeats
 from hpcdl.analysis.scaling import compare_sizes
 from hpcdl.analysis.sides import compare_engines
 from hpcdl.analysis.stragglers import find_launch_stragglers
+from hpcdl.analysis.tariffs import is_priced
 from hpcdl.records import Missing
 from hpcdl.report.attributions import make_attribution_table, make_straggler_table
 from hpcdl.report.chapter import Chapter
 from hpcdl.report.content import Report
-from hpcdl.report.costs import is_priced, make_cost_chapter
+from hpcdl.report.costs import make_cost_chapter
 from hpcdl.report.cpu_gpu import make_cpu_gpu_chapter
 from hpcdl.report.energies import (
     make_energy_scaling_table,
@@ -101,7 +102,7 @@ def build_report(
         Mistake: It was asked for, and not all have it.
     """
     found = _analyse(results, force=force)
-    asked = costs or boundary is not None or is_priced(results, pricing)
+    asked = costs or boundary is not None or any(is_priced(one, pricing) for one in results)
     cost = make_cost_chapter(results, pricing, boundary=boundary) if asked else Chapter()
     sides = make_cpu_gpu_chapter(results, pricing, boundary=boundary, accuracy=accuracy)
     report = Report(

@@ -5,34 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.energy import EnergyResult
-from hpcdl.analysis.tariffs import NAMES
 from hpcdl.records import Missing
+from hpcdl.report.assumptions import note_assumptions, place_cost
 from hpcdl.report.content import Note
-from hpcdl.report.wording import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hpcdl.analysis.cost import Costs, CostStudy
+    from hpcdl.report.assumptions import Labelled
 
 
 def note_costs(study: CostStudy) -> Iterator[Note]:
     """The notes of a cost chapter, what withholds numbers first."""
     yield from _note_withheld(study.costs)
     yield from _note_energy(study)
-    yield from _note_prices(study.costs)
+    yield from note_assumptions(label_tariffs(study.costs))
     estimated = [one.configuration.letter for one in study.costs if one.estimated]
     if estimated:
         yield Note(
             "warning",
-            f"{_place(estimated, study.costs)}: energy is ESTIMATED, and so are the money, kWh and CO2 equivalents "
+            f"{place_cost(estimated, study.costs)}: energy is ESTIMATED, and so are the money, kWh and CO2 equivalents "
             "that follow from it",
         )
 
 
-def _place(letters: Sequence[str], costs: Sequence[Costs]) -> str:
-    """'cost of A and C'; letters that stand for all there is say nothing."""
-    return "cost" if len(letters) == len(costs) else f"cost of {join(letters)}"
+def label_tariffs(costs: Sequence[Costs]) -> list[Labelled]:
+    """The tariff of each configuration, by its letter."""
+    return [(one.configuration.letter, one.tariff) for one in costs]
 
 
 def _note_withheld(costs: Sequence[Costs]) -> Iterator[Note]:
@@ -43,7 +43,7 @@ def _note_withheld(costs: Sequence[Costs]) -> Iterator[Note]:
     for reason, letters in reasons.items():
         yield Note(
             "rehearsal" if _is_rehearsal(costs, letters) else "warning",
-            f"{_place(letters, costs)}: capital and total withheld (--force shows them): {reason}",
+            f"{place_cost(letters, costs)}: capital and total withheld (--force shows them): {reason}",
         )
 
 
@@ -63,29 +63,9 @@ def _note_energy(study: CostStudy) -> Iterator[Note]:
     for reason, letters in absent.items():
         yield Note(
             "warning",
-            f"{_place(letters, study.costs)}: no energy, and so neither electricity nor a total: {reason}. hpcdl "
+            f"{place_cost(letters, study.costs)}: no energy, and so neither electricity nor a total: {reason}. hpcdl "
             "samples power beside every training unless --no-power is given; `hpcdl power sensors` says what can be "
             "metered",
         )
     if isinstance(study.boundary, Missing) and sum(map(len, absent.values())) < len(study.costs):
         yield Note("warning", f"cost: no electricity is compared: {study.boundary.missing}")
-
-
-def _note_prices(costs: Sequence[Costs]) -> Iterator[Note]:
-    lacking: dict[str, list[str]] = {}
-    for one in costs:
-        names = [name for name in NAMES if isinstance(one.tariff.read(name), Missing)]
-        if names:
-            lacking.setdefault(join(names), []).append(one.configuration.letter)
-    for words, letters in lacking.items():
-        yield Note(
-            "info",
-            f"{_place(letters, costs)}: not given: {words}. Add them to [cost] in the site file; docs/cost.md "
-            "says what each is",
-        )
-    currencies = join(one.tariff.currency for one in costs if one.tariff.currency)
-    if " and " in currencies:
-        yield Note(
-            "warning",
-            f"cost: amounts are in {currencies}: nothing is converted, and nothing compared across them",
-        )

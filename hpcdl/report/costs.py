@@ -13,7 +13,7 @@ from hpcdl.report.amounts import show_amount
 from hpcdl.report.assumptions import make_assumption_table
 from hpcdl.report.chapter import Chapter
 from hpcdl.report.content import Column, Fact, Quantity, Table
-from hpcdl.report.cost_notes import note_costs
+from hpcdl.report.cost_notes import label_tariffs, note_costs
 from hpcdl.report.cost_pictures import draw_costs
 from hpcdl.report.energies import join_basis
 from hpcdl.report.sections import make_half_width
@@ -54,18 +54,12 @@ def make_cost_chapter(
     names = name_configurations(study.costs)
     moves = {one.configuration.letter: move_assumptions(one) for one in study.costs}
     pairs = compare_pairs(study.costs)
-    tables = [_make_cost_table(study, names), make_assumption_table(study.costs)]
+    tables = [_make_cost_table(study, names), make_assumption_table(label_tariffs(study.costs))]
     if any(moves.values()):
         tables.append(make_sensitivity_table(study.costs, moves))
     if pairs:
         tables.append(make_break_even_table(pairs))
     return Chapter(tuple(tables), draw_costs(study, names, moves), tuple(note_costs(study)))
-
-
-def is_priced(results: Sequence[RunResult], pricing: Pricing | None) -> bool:
-    """Whether anybody has given a price, so that a report has something to say on cost without being asked."""
-    today = pricing is not None and pricing.cost.given
-    return today or any(result.job.site.cost.given for result in results)
 
 
 def name_configurations(costs: Sequence[Costs]) -> Mapping[str, str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcdl.analysis.amounts import Amount
 from hpcdl.records import Missing
+from hpcdl.report.amounts import show_amount
+from hpcdl.report.assumptions import make_assumption_table, note_assumptions
 from hpcdl.report.content import Column, Fact, Note, Quantity, Report, Table
 from hpcdl.report.force import reveal
 from hpcdl.report.numbers import format_quantity
 from hpcdl.report.pictures import Axis, Bars, Dot, Picture
-from hpcdl.report.premises import make_premise_table
 from hpcdl.report.sections import make_half_width
 from hpcdl.report.wording import count
 
@@ -17,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hpcdl.analysis.equivalence import Equivalence, Side
+    from hpcdl.analysis.tariffs import Name
     from hpcdl.records import Reading
     from hpcdl.report.content import Cell, Unit
     from hpcdl.report.pictures import Role
 
+PRICED: tuple[Name, ...] = ("node_price", "nodes_per_rack")
 ROLES: dict[str, Role] = {
     "as published": "published",
     "estimated": "estimated",
@@ -33,13 +37,14 @@ ROLES: dict[str, Role] = {
 def describe_equivalence(equivalence: Equivalence, *, force: bool = False) -> Report:
     """Nodes, racks, power and money of both, and the first over the second."""
     first, second = equivalence.first, equivalence.second
-    premises = make_premise_table(equivalence.premises)
+    tariffs = [(side.title, side.tariff) for side in (first, second) if side.tariff is not None]
+    given = any(tariff.known(PRICED) for _, tariff in tariffs)
     report = Report(
         kind="equivalence",
         title=f"{first.title} for the work of {second.title}",
         badges=("REHEARSAL",) if equivalence.rehearsal else (),
-        sections=(_make_table(equivalence), *premises),
-        notes=tuple(_note(equivalence)),
+        sections=(_make_table(equivalence), *((make_assumption_table(tariffs, PRICED),) if given else ())),
+        notes=(*_note(equivalence), *note_assumptions(tariffs, PRICED)),
         pictures=tuple(_draw(equivalence)),
     )
     return reveal(report) if force else report
@@ -99,7 +104,7 @@ def _make_row(side: Side) -> tuple[Cell, ...]:
         _show_nodes(side),
         Quantity(side.racks, "number", side.mark),
         side.processors or None,
-        _show_rate(side),
+        show_amount(Amount(side.images_per_s, side.interval), "images/s", side.mark),
         make_half_width(side.interval),
         _spread(side, side.power_w, "W", side.power_mark),
         side.boundary or None,
@@ -108,13 +113,6 @@ def _make_row(side: Side) -> tuple[Cell, ...]:
         side.basis,
         side.source,
     )
-
-
-def _show_rate(side: Side) -> Quantity:
-    interval = side.interval
-    if interval is None or not interval.bounded:
-        return Quantity(side.images_per_s, "images/s", side.mark)
-    return Quantity(side.images_per_s, "images/s", side.mark, low=interval.low, high=interval.high)
 
 
 def _show_nodes(side: Side) -> Quantity:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcdl.analysis.tariff import JOULES_PER_KWH
+from hpcdl.analysis.amounts import multiply
 from hpcdl.records import Missing
 from hpcdl.report.content import Quantity
 from hpcdl.report.numbers import format_quantity
@@ -14,7 +14,8 @@ from hpcdl.report.wording import count, name_model, name_question
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hpcdl.analysis.training_time import Bounded, TrainingEstimate, TrainingTime
+    from hpcdl.analysis.amounts import Amount
+    from hpcdl.analysis.training_time import TrainingEstimate, TrainingTime
     from hpcdl.report.pictures import Role
 
 SECONDS_PER_HOUR = 3600.0
@@ -30,9 +31,9 @@ def draw_training(estimate: TrainingEstimate) -> Iterator[Picture]:
     boundary = "" if isinstance(estimate.boundary, Missing) else f", {estimate.boundary}"
     hours = Axis("hours", "h", log=True, zero=False)
     drawn = (
-        ("time", hours, _read(estimate, lambda one: one.seconds.times(1 / SECONDS_PER_HOUR))),
-        ("energy", Axis(f"energy{boundary}", "kWh"), _read(estimate, _read_kwh)),
-        ("cost", Axis(f"cost in {estimate.currency}", "money"), _read(estimate, lambda one: one.cost)),
+        ("time", hours, _read(estimate, lambda one: multiply(one.seconds, 1 / SECONDS_PER_HOUR))),
+        ("energy", Axis(f"energy{boundary}", "kWh"), _read(estimate, lambda one: one.energy.kwh)),
+        ("cost", Axis(f"cost in {estimate.tariff.currency}", "money"), _read(estimate, lambda one: one.cost)),
     )
     for what, axis, series in drawn:
         if series:
@@ -40,11 +41,7 @@ def draw_training(estimate: TrainingEstimate) -> Iterator[Picture]:
             yield _draw(estimate, what, axis, [*series, *_draw_limit(series, limit)])
 
 
-def _read_kwh(one: TrainingTime) -> Bounded:
-    return one.energy.joules.times(1 / JOULES_PER_KWH)
-
-
-def _read(estimate: TrainingEstimate, read: Callable[[TrainingTime], Bounded]) -> list[Series]:
+def _read(estimate: TrainingEstimate, read: Callable[[TrainingTime], Amount]) -> list[Series]:
     """What was measured and what the model says, each by itself; empty where neither has a number."""
     found = []
     for name, basis, role in KINDS:
@@ -55,8 +52,8 @@ def _read(estimate: TrainingEstimate, read: Callable[[TrainingTime], Bounded]) -
     return found
 
 
-def _place(one: TrainingTime, bounded: Bounded) -> Dot | None:
-    value, interval = bounded.value, bounded.interval
+def _place(one: TrainingTime, amount: Amount) -> Dot | None:
+    value, interval = amount.value, amount.interval
     if isinstance(value, Missing):
         return None
     if interval is None or not interval.bounded:
@@ -91,4 +88,4 @@ def _draw(estimate: TrainingEstimate, what: str, axis: Axis, series: list[Series
 
 
 def _name_currency(estimate: TrainingEstimate, axis: Axis) -> str:
-    return estimate.currency if axis.unit == "money" else ""
+    return (estimate.tariff.currency or "") if axis.unit == "money" else ""

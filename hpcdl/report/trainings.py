@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcdl.analysis.tariff import JOULES_PER_KWH
-from hpcdl.analysis.training_time import Bounded
+from hpcdl.analysis.amounts import Amount, multiply
+from hpcdl.analysis.readings import is_absent
 from hpcdl.records import Missing
+from hpcdl.report.amounts import show_amount
+from hpcdl.report.assumptions import make_assumption_table, note_assumptions
 from hpcdl.report.content import Column, Fact, Note, Quantity, Report, Table
 from hpcdl.report.force import reveal
 from hpcdl.report.numbers import format_value
-from hpcdl.report.premises import make_premise_table
 from hpcdl.report.sections import make_half_width
-from hpcdl.report.training_pictures import draw_training
+from hpcdl.report.training_pictures import SECONDS_PER_HOUR, draw_training
 from hpcdl.report.wording import count, join, name_question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from hpcdl.analysis.tariffs import Name
     from hpcdl.analysis.training_time import TrainingEstimate, TrainingTime
-    from hpcdl.report.content import Cell, Unit
+    from hpcdl.report.assumptions import Labelled
+    from hpcdl.report.content import Cell
 
-SECONDS_PER_HOUR = 3600.0
+PRICED: tuple[Name, ...] = ("electricity_per_kwh", "node_price", "lifetime_years", "utilisation")
 LAWS = {"amdahl": "Amdahl", "usl": "USL"}
 
 
 def describe_trainings(estimates: Sequence[TrainingEstimate], *, force: bool = False) -> Report:
     """Each question's sizes, and the smallest that is done by the deadline, if there is one."""
     goals = dict.fromkeys(one.goal.how for one in estimates)
-    premises = dict.fromkeys(premise for one in estimates for premise in one.premises)
+    tariffs, names = _list_tariffs(estimates)
     answered = [one for one in estimates if one.smallest is not None]
     report = Report(
         kind="training",
@@ -37,13 +40,23 @@ def describe_trainings(estimates: Sequence[TrainingEstimate], *, force: bool = F
         sections=(
             *((_make_answer_table(answered),) if answered else ()),
             *map(_make_table, estimates),
-            *make_premise_table(tuple(premises)),
+            *(
+                (make_assumption_table(tariffs, names),)
+                if any(one.known(names) for _, one in tariffs)
+                else ()
+            ),
         ),
-        notes=tuple(_note(estimates)),
+        notes=(*_note(estimates), *note_assumptions(tariffs, names)),
         more=tuple(_point_further(estimates)),
         pictures=tuple(picture for one in estimates for picture in draw_training(one)),
     )
     return reveal(report) if force else report
+
+
+def _list_tariffs(estimates: Sequence[TrainingEstimate]) -> tuple[list[Labelled], tuple[Name, ...]]:
+    """The prices of each question, and which of them its money rests on."""
+    labelled = [(name_question(one.sweep.scaling.question), one.tariff) for one in estimates]
+    return labelled, (*PRICED, "pue") if any(one.boundary == "facility" for one in estimates) else PRICED
 
 
 def _make_answer_table(estimates: Sequence[TrainingEstimate]) -> Table:
@@ -89,9 +102,7 @@ def _name_basis(estimate: TrainingEstimate, time: TrainingTime) -> str:
 def _make_table(estimate: TrainingEstimate) -> Table:
     times = estimate.times
 
-    unpriced = all(
-        isinstance(one.value, Missing) for time in times for one in (time.electricity, time.capital)
-    )
+    unpriced = all(is_absent(one.value) for time in times for one in (time.electricity, time.capital))
     gpus = estimate.devices == "GPU"
     columns = (
         Column("nodes", "nodes"),
@@ -133,34 +144,27 @@ def _make_row(estimate: TrainingEstimate, time: TrainingTime) -> tuple[Cell, ...
     spot, energy = time.spot, time.energy
     forced = "rehearsal" if estimate.sweep.scaling.forced else ""
     mark = forced or ("" if spot.basis == "measured" else "predicted")
-    money = estimate.currency
-    gpus, hours = estimate.devices == "GPU", time.seconds.times(1 / SECONDS_PER_HOUR)
-    devices = _show(time.device_days, "days", mark)
-    kwh = energy.joules.times(1 / JOULES_PER_KWH)
+    money = estimate.tariff.currency or ""
+    gpus, hours = estimate.devices == "GPU", multiply(time.seconds, 1 / SECONDS_PER_HOUR)
+    devices = show_amount(time.device_days, "days", mark)
+    kwh = energy.kwh
     return (
         spot.nodes,
         spot.ranks,
         _name_basis(estimate, time),
-        _show(Bounded(spot.images_per_s, spot.interval), "images/s", mark),
-        _show(hours, "h", mark),
+        show_amount(Amount(spot.images_per_s, spot.interval), "images/s", mark),
+        show_amount(hours, "h", mark),
         make_half_width(hours.interval),
         time.meets,
         devices if gpus else None,
-        _show(time.node_days, "days", mark),
+        show_amount(time.node_days, "days", mark),
         None if gpus else devices,
-        _show(kwh, "kWh", energy.mark),
+        show_amount(kwh, "kWh", energy.mark),
         make_half_width(kwh.interval),
-        _show(time.electricity, "money", energy.mark, money),
-        _show(time.capital, "money", mark, money),
-        _show(time.cost, "money", energy.mark or mark, money),
+        show_amount(time.electricity, "money", energy.mark, money),
+        show_amount(time.capital, "money", mark, money),
+        show_amount(time.cost, "money", energy.mark or mark, money),
     )
-
-
-def _show(bounded: Bounded, unit: Unit, mark: str, currency: str = "") -> Quantity:
-    interval = bounded.interval
-    if interval is None or not interval.bounded:
-        return Quantity(bounded.value, unit, mark, currency=currency)
-    return Quantity(bounded.value, unit, mark, low=interval.low, high=interval.high, currency=currency)
 
 
 def _caption(estimate: TrainingEstimate) -> Iterator[str]:
@@ -172,7 +176,10 @@ def _caption(estimate: TrainingEstimate) -> Iterator[str]:
             "node": "what of the nodes is metered",
             "facility": "nodes x PUE",
         }
-        yield f"energy and electricity at the boundary {estimate.boundary}: {within[estimate.boundary]}, gross"
+        without = f"; without {'; '.join(estimate.uncovered)}" if estimate.uncovered else ""
+        yield (
+            f"energy and electricity at the boundary {estimate.boundary}: {within[estimate.boundary]}, gross{without}"
+        )
     fit = estimate.sweep.fit
     if not isinstance(fit, Missing):
         yield (

@@ -8,6 +8,7 @@ from hpcdl import networks
 from hpcdl.errors import UnknownName
 from hpcdl.records import Missing
 from hpcdl.report.numbers import format_number, format_value
+from hpcdl.site import UNNAMED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -107,7 +108,7 @@ def name_runs(results: Sequence[RunResult]) -> str:
         _name_ranks(largest),
         name_hardware(largest),
     ]
-    sites = join(result.job.site.name for result in results if result.job.site.name != "unnamed")
+    sites = join(result.job.site.name for result in results if result.job.site.name != UNNAMED)
     title = " · ".join(part for part in parts if part)
     return f"{title} ({sites})" if sites else title
 

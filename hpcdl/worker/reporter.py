@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from hpcdl.frozen import Frozen
-from hpcdl.records import Environment, Probe, Step, Summary
+from hpcdl.probes import Probe
+from hpcdl.records import Environment, Step, Summary
 
 
 def _make_printable(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.analysis.job import analyse_run
-from hpcdl.analysis.tariff import Tariff
+from hpcdl.analysis.tariffs import NAMES, Tariff
 from hpcdl.prices import Cost
 from tests.unit.records_maker import Recording, record, write_run, write_trace
 from tests.unit.test_report import make_board, plant
@@ -50,8 +50,10 @@ def measure(
 
 
 def price(
-    cost: dict[str, Any] | None = None, *, origin: str = "site file of today", without: Sequence[str] = ()
+    cost: dict[str, Any] | None = None, *, origin: str = "site.toml", without: Sequence[str] = ()
 ) -> Tariff:
     """The prices of COST, some of them changed or left out."""
     kept = {key: value for key, value in (COST | (cost or {})).items() if key not in without}
-    return Tariff(Cost.model_validate(kept), None, origin)
+    given = Cost.model_validate(kept)
+    figures = {name: getattr(given, name) for name in (*NAMES, "nodes_per_rack")}
+    return Tariff(currency=given.currency, **figures, origin=origin, pue_origin=origin)

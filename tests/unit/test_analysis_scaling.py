@@ -17,7 +17,8 @@ from hpcdl.analysis.job import analyse_run
 from hpcdl.analysis.scaling import compare_sizes
 from hpcdl.analysis.sides import compare_engines
 from hpcdl.durable import publish_record
-from hpcdl.records import Collective, Missing, Probe
+from hpcdl.probes import Collective, Probe
+from hpcdl.records import Missing
 from hpcdl.report import as_json
 from tests.unit.records_maker import KILLED, STOPPED, Recording, record, write_run
 

@@ -22,7 +22,8 @@ from hpcdl.analysis.expectation import expect, explain_difference, fill_buckets,
 from hpcdl.analysis.job import analyse_run
 from hpcdl.durable import publish_record
 from hpcdl.estimates.links import find_slow_links, find_suspects
-from hpcdl.records import Collective, Missing, Pair, PairTable, Probe
+from hpcdl.probes import Collective, Pair, PairTable, Probe
+from hpcdl.records import Missing
 from hpcdl.report import as_json, as_markdown, as_terminal
 from hpcdl.worker.models import build
 from hpcdl.worker.probe.allreduce import bucket_sizes, message_sizes

@@ -13,11 +13,11 @@ from hpcdl import report
 from hpcdl.analysis import amounts
 from hpcdl.analysis.amounts import Amount
 from hpcdl.analysis.break_even import Line, compare, compare_pairs, draw_line, find_crossing
-from hpcdl.analysis.cost import SECONDS_PER_YEAR, Use, split, study_costs
+from hpcdl.analysis.cost import Use, split, study_costs
 from hpcdl.analysis.job import analyse_run
 from hpcdl.analysis.readings import Withheld
 from hpcdl.analysis.sensitivity import move_assumptions
-from hpcdl.analysis.tariffs import Tariff, choose_tariff, list_ranges
+from hpcdl.analysis.tariffs import SECONDS_PER_YEAR, Tariff, choose_newest_tariff, choose_tariff, list_ranges
 from hpcdl.errors import Mistake, UnknownName
 from hpcdl.estimates.intervals import Interval
 from hpcdl.prices import Assumption, Cost, Pricing
@@ -266,11 +266,15 @@ def test_needed_utilisation_by_hand(tmp_path):
 # ---- Which prices hold ----
 
 
+def priced(cost, *, site="unnamed", named=False):
+    return Pricing(cost, 1.2, "site.toml", site, named)
+
+
 def test_todays_prices_stand_above_those_of_the_run(tmp_path):
     result = analyse_run(write_cpu(tmp_path))
     recorded = choose_tariff(result, None)
     assert (recorded.read("electricity_per_kwh"), recorded.origin) == (0.5, "recorded with run run-cpu")
-    today = Pricing(Cost(currency="USD", electricity_per_kwh=Assumption(value=0.1)), 1.2, "site.toml")
+    today = priced(Cost(currency="USD", electricity_per_kwh=Assumption(value=0.1)), named=True)
     held = choose_tariff(result, today)
     assert (held.currency, held.read("electricity_per_kwh"), held.read("pue")) == ("USD", 0.1, 1.2)
     assert held.origin == "site.toml"
@@ -280,7 +284,58 @@ def test_todays_prices_stand_above_those_of_the_run(tmp_path):
     silent = choose_tariff(knowing, dataclasses.replace(today, pue=None))
     assert (silent.read("pue"), silent.origin_of("pue")) == (1.4, "recorded with run run-cpu")
     # A site file without prices is not asked.
-    assert choose_tariff(result, Pricing(Cost(), 1.2, "site.toml")) == recorded
+    assert choose_tariff(result, priced(Cost(), named=True)) == recorded
+
+
+@pytest.mark.parametrize(
+    ("recorded", "of_file", "holds"),
+    [
+        (("juno", COST), ("juno", False), True),
+        (("juno", {}), ("juno", False), True),
+        (("juno", COST), ("vega", False), False),
+        (("juno", {}), ("vega", False), False),
+        (("juno", COST), ("vega", True), True),
+        (("juno", COST), (None, False), False),
+        ((None, COST), ("vega", False), False),
+        ((None, {}), ("vega", False), True),
+        ((None, {}), (None, False), True),
+        # Two sites without a name need not be one.
+        ((None, COST), (None, False), False),
+        ((None, COST), (None, True), True),
+    ],
+)
+def test_whose_prices_hold(recorded, of_file, holds, tmp_path):
+    (of_run, prices), (of_site, named) = recorded, of_file
+    site = {"name": of_run or "unnamed"}
+    run = analyse_run(write_cpu(tmp_path, site=site, cost=prices))
+    dollars = Cost(currency="USD", electricity_per_kwh=Assumption(value=0.1))
+    chosen = choose_tariff(run, priced(dollars, site=of_site or "unnamed", named=named))
+    assert (chosen.origin == "site.toml") is holds
+    assert chosen.currency == ("USD" if holds else prices.get("currency"))
+    assert bool(chosen.passed_over) is not holds
+
+
+def test_prices_of_another_site_are_neither_used_nor_hidden(tmp_path):
+    run = analyse_run(write_cpu(tmp_path, site={"name": "juno"}))
+    dollars = Cost(currency="USD", electricity_per_kwh=Assumption(value=0.1))
+    chapter = make_cost_chapter([run], priced(dollars, site="vega"))
+    [told] = [note.text for note in chapter.notes if "--site" in note.text]
+    assert "the prices of site.toml are of vega, and run run-cpu is of juno" in told
+    bare = analyse_run(write_cpu(tmp_path / "bare", site={"name": "juno"}, cost={}))
+    # Nobody has priced it, and so a report on it has no chapter on cost unless it is asked for.
+    sections = report.build([bare], pricing=priced(dollars, site="vega")).sections
+    assert "cost" not in {table.key for table in sections}
+
+
+def test_several_runs_have_the_prices_of_the_newest_and_say_so(tmp_path):
+    old, new = (
+        analyse_run(write_cpu(tmp_path / name, run_id=name, cost=COST | {"node_price": price}))
+        for name, price in (("20261101-old", 1000), ("20261102-new", 2000))
+    )
+    tariff = choose_newest_tariff([old, new], None)
+    assert tariff.read("node_price") == 2000
+    assert "those of 20261101-old are others" in tariff.passed_over
+    assert choose_newest_tariff([new, new], None).passed_over == ""
 
 
 def test_a_partition_has_its_own_price(tmp_path):

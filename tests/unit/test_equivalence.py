@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcdl.analysis.equivalence import compare_systems
-from hpcdl.analysis.matching import Asked, match_runs
+from hpcdl.analysis.job import RunResult, analyse_run
+from hpcdl.analysis.matching import Asked, match_sweeps, pair_sweeps
 from hpcdl.analysis.readings import Withheld
 from hpcdl.analysis.sweep import find_first, gather_sweeps
-from hpcdl.analysis.tariff import choose_tariff
 from hpcdl.errors import Mistake
 from hpcdl.estimates.fits import ScalingFit
 from hpcdl.records import Missing
 from hpcdl.references import find_system
 from hpcdl.report import as_json, as_markdown, as_terminal
 from hpcdl.report.equivalences import describe_equivalence
-from hpcdl.site import Site
+from tests.unit.cost_runs import write_cpu
 from tests.unit.estimate_runs import COST, measure, price
 from tests.unit.test_report import compare
 
@@ -43,7 +43,9 @@ def as_data(equivalence, **how):
 
 
 def match(first, second, tariffs=None, **asked):
-    return match_runs(first, second, tariffs or (price(), price()), Asked(**asked))
+    runs = ([one] if isinstance(one, RunResult) else one for one in (first, second))
+    pair = pair_sweeps(*runs, force=asked.get("force", False))
+    return match_sweeps(*pair, tariffs or (price(), price()), Asked(**asked))
 
 
 # ---- The document's table ----
@@ -112,7 +114,7 @@ def test_as_measured_where_it_was_measured(tmp_path):
     # 20,000 a node; four nodes a rack, and a part of one stands in a whole one.
     assert (found.first.price, found.second.price, found.price_ratio) == (40_000, 80_000, 0.5)
     assert (found.first.racks, found.second.racks) == (1, 1)
-    assert found.first.boundary == found.second.boundary == "device"
+    assert found.first.boundary == found.second.boundary == "node"
 
 
 def test_beyond_it_by_the_law_and_never_by_multiplication(tmp_path):
@@ -134,7 +136,7 @@ def test_power_beyond_what_was_metered_is_that_of_more_such_nodes(tmp_path):
     found = match(mine, theirs)
     assert found.first.power_w == pytest.approx(7 * 600.0, rel=1e-3)
     assert found.first.power_mark == "predicted"
-    assert "every further node draws what one of 4 drew (device)" in found.assumptions
+    assert "every further node draws what one of 4 drew (node)" in found.assumptions
 
 
 def test_a_size_between_two_measured_ones_is_by_the_law(tmp_path):
@@ -265,18 +267,37 @@ def test_boundaries_are_never_mixed(tmp_path):
     theirs = measure(tmp_path, "b", AMDAHL, watts=300.0)
     found = match(mine, theirs)
     # One has a facility, too: both are compared where both were metered.
-    assert found.first.boundary == found.second.boundary == "device"
+    assert found.first.boundary == found.second.boundary == "node"
     assert found.power_ratio == pytest.approx(1.0)
-    same = match(mine, mine)
+    assert "without CPU packages" in found.first.metered
+    same = match(mine, mine, tariffs=(price({"pue": 1.5}), price({"pue": 1.5})))
     assert same.first.boundary == "facility"
     assert same.first.power_w == pytest.approx(1.5 * 2400, rel=1e-3)
-    with pytest.raises(Mistake, match="run b has no energy at this boundary"):
-        match(mine, theirs, boundary="facility")
+    with pytest.raises(Mistake, match="run b: no PUE is known"):
+        match(mine, theirs, tariffs=(price({"pue": 1.5}), price()), boundary="facility")
+
+
+def test_what_is_not_alike_is_not_divided(tmp_path):
+    boards = measure(tmp_path, "a", AMDAHL, watts=300.0)
+    sockets = analyse_run(write_cpu(tmp_path, model="alexnet"))
+    found = match(boards, sockets)
+    told = found.power_ratio.missing
+    assert "no boundary that all of these have alike" in told
+    assert "run a has" in told
+    assert "1 CPU package" in told
+
+
+def test_runs_of_one_question_stand_together_as_one_system(tmp_path):
+    sizes = [measure(tmp_path, f"run-{nodes}", {nodes: rate}) for nodes, rate in AMDAHL.items()]
+    found = match(sizes, measure(tmp_path, "b", {1: 1900.0}))
+    assert (found.first.basis, found.first.amount.nodes) == ("measured", 2)
+    assert found.first.title == "juno, runs 1, 2, 4"
 
 
 def test_without_meters_there_is_no_power_and_the_rest_is_told(tmp_path):
     found = match(measure(tmp_path, "a", AMDAHL, watts=300.0), measure(tmp_path, "b", AMDAHL))
-    assert found.power_ratio.missing == found.first.power_w.missing == "power was not sampled (--no-power)"
+    assert found.power_ratio.missing == found.second.power_w.missing == "power was not sampled (--no-power)"
+    assert found.first.power_w == pytest.approx(2400.0, rel=1e-3)
     assert found.price_ratio == 1
 
 
@@ -284,9 +305,9 @@ def test_prices_that_are_not_known_are_missing(tmp_path):
     run = measure(tmp_path, "a", AMDAHL)
     found = match(run, run, tariffs=(price(), price(without=["node_price", "nodes_per_rack"])))
     assert found.first.price == 80_000
-    assert "node_price is not known" in found.second.price.missing
-    assert "node_price is not known" in found.price_ratio.missing
-    assert "nodes_per_rack is not known" in found.second.racks.missing
+    assert "add node_price to [cost]" in found.second.price.missing
+    assert "add node_price to [cost]" in found.price_ratio.missing
+    assert "add nodes_per_rack to [cost]" in found.second.racks.missing
 
 
 def test_currencies_are_not_divided(tmp_path):
@@ -321,28 +342,26 @@ def test_a_run_without_throughput_is_refused_with_its_reason(tmp_path):
 # ---- Which prices ----
 
 
-def test_todays_prices_are_those_of_the_runs_own_site(tmp_path):
-    run = measure(tmp_path, "a", AMDAHL, site={"cost": COST})
-    today = Site.model_validate({"name": "juno", "cost": COST | {"node_price": 25_000}})
-    assert choose_tariff(run, today).per_node == 25_000
-    assert choose_tariff(run, today).origin == "site file of today"
-    elsewhere = today.model_copy(update={"name": "vega"})
-    assert choose_tariff(run, elsewhere).per_node == 20_000
-    assert choose_tariff(run, Site(name="juno")).origin == "recorded with run a"
-
-
-def test_the_price_is_that_of_the_partition(tmp_path):
-    cost = COST | {"partition_price": {"fat": 90_000}}
-    run = measure(tmp_path, "a", AMDAHL, site={"cost": cost, "slurm": {"partition": "fat"}})
-    assert choose_tariff(run, Site()).per_node == 90_000
-
-
 def test_what_was_taken_as_given_is_listed(tmp_path):
     run = measure(tmp_path, "a", AMDAHL)
-    rows = as_data(match(run, run))["premises"]
-    assert [(row["name"], row["value"]["value"], row["origin"]) for row in rows] == [
-        ("node_price", 20_000, "site file of today"),
-        ("nodes_per_rack", 4, "site file of today"),
+    rows = as_data(match(run, run))["assumptions"]
+    assert [(row["key"], row["value"]["value"], row["origin"]) for row in rows] == [
+        ("node_price", 20_000, "site.toml"),
+        ("nodes_per_rack", 4, "site.toml"),
+    ]
+    bare = as_data(match(run, run, tariffs=(price(without=COST), price(without=COST))))
+    assert "assumptions" not in bare
+    assert any("not given: node_price and nodes_per_rack" in note["text"] for note in bare["notes"])
+
+
+def test_sides_at_other_prices_have_rows_of_their_own(tmp_path):
+    one, other = (measure(tmp_path, name, AMDAHL, site={"name": name}) for name in ("juno", "vega"))
+    found = as_data(match(one, other, tariffs=(price(), price({"node_price": 30_000}))))
+    assert [(row["configurations"], row["value"]["value"]) for row in found["assumptions"]] == [
+        ("juno, run juno", 20_000),
+        ("juno, run juno", 4),
+        ("vega, run vega", 30_000),
+        ("vega, run vega", 4),
     ]
 
 

@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from hpcdl import cli
 from hpcdl.analysis.readings import Withheld
 from hpcdl.analysis.sweep import gather_sweeps
-from hpcdl.analysis.training_time import Bounded, Goal, Work, count_images, estimate_training
+from hpcdl.analysis.tariffs import choose_tariff
+from hpcdl.analysis.training_time import Goal, Work, count_images, estimate_training
+from hpcdl.cli import look
 from hpcdl.cli.amounts import FACTORS, SECONDS, read_amount, read_deadline
 from hpcdl.errors import Mistake
-from hpcdl.estimates.intervals import Interval
 from hpcdl.networks import NETWORKS
+from hpcdl.prices import Cost, Pricing
 from hpcdl.records import Missing
 from hpcdl.report import as_json, as_markdown, as_terminal
 from hpcdl.report.trainings import describe_trainings
+from hpcdl.store import RunFolder, publish_record
 from tests.unit import records_maker
 from tests.unit.estimate_runs import COST, measure, price
 from tests.unit.test_report import compare, settle
@@ -233,18 +236,47 @@ def test_without_meters_and_prices_the_rest_is_told(tmp_path):
     found = estimate(measure(tmp_path, "a", AMDAHL), tariff=price(without=["utilisation"]))
     one = times_of(found)[1]
     assert one.energy.joules.value.missing == "power was not sampled (--no-power)"
-    assert "utilisation is not known: add it to [cost]" in one.capital.value.missing
+    assert "add utilisation to [cost]" in one.capital.value.missing
     assert isinstance(one.cost.value, Missing)
     assert one.seconds.value == pytest.approx(DAY_S)
 
 
 def test_the_widest_boundary_or_the_one_that_is_named(tmp_path):
     run = measure(tmp_path, "a", AMDAHL, watts=300.0, site={"power": {"pue": 1.5}})
-    assert estimate(run).boundary == "facility"
-    facility, device = (times_of(estimate(run, boundary=one))[1] for one in ("facility", "device"))
-    assert facility.energy.joules.value == pytest.approx(1.5 * device.energy.joules.value)
-    with pytest.raises(Mistake, match="run a has no energy at this boundary"):
-        estimate(run, boundary="node")
+    tariff = choose_tariff(run, None)
+    assert estimate(run, tariff=tariff).boundary == "facility"
+    facility, node, device = (
+        times_of(estimate(run, tariff=tariff, boundary=one))[1].energy.joules.value
+        for one in ("facility", "node", "device")
+    )
+    assert facility == pytest.approx(1.5 * device)
+    # Of the nodes only the boards are metered, and that is said.
+    assert node == device
+    [table, *_] = describe_trainings([estimate(run, tariff=price(), boundary="node")]).sections
+    assert any("without CPU packages, DRAMs" in caption for caption in table.captions)
+    with pytest.raises(Mistake, match="run a: no PUE is known"):
+        estimate(run, tariff=price(), boundary="facility")
+
+
+def test_the_pue_is_that_of_the_prices(tmp_path):
+    run = measure(tmp_path, "a", AMDAHL, watts=300.0, site={"power": {"pue": 1.5}, "cost": COST})
+    today = Cost.model_validate(COST | {"pue": 1.1})
+    recorded, held = (
+        times_of(estimate(run, tariff=choose_tariff(run, pricing)))[1]
+        for pricing in (None, Pricing(today, None, "today.toml", "juno", named=True))
+    )
+    # 600 W for a day: 14.4 kWh before the PUE, at 0.25 EUR.
+    assert recorded.electricity.value == pytest.approx(14.4 * 1.5 * 0.25, rel=1e-3)
+    assert held.electricity.value == pytest.approx(14.4 * 1.1 * 0.25, rel=1e-3)
+
+
+def test_a_part_of_a_shared_node_has_no_price_of_its_own(tmp_path):
+    site = {"slurm": {"exclusive": False}, "node": {"gpus": 2, "cores": 64}}
+    found = estimate(measure(tmp_path, "a", AMDAHL, watts=300.0, site=site))
+    one = times_of(found)[1]
+    assert "others may have used" in one.capital.value.missing
+    assert isinstance(one.cost.value, Withheld)
+    assert one.electricity.value == pytest.approx(3.6, rel=1e-3)
 
 
 def test_assumptions_are_listed(tmp_path):
@@ -270,7 +302,7 @@ def test_pictures_tell_measured_from_predicted(tmp_path):
     assert measured.dots[0].low < 24 < measured.dots[0].high
     assert {dot.y for dot in deadline.dots} == {12}
     assert model.dots[0].x == 3
-    assert energy.form.y.title == "energy, device"
+    assert energy.form.y.title == "energy, node"
     assert energy.form.series[0].dots[0].y == pytest.approx(14.4, rel=1e-3)
     assert cost.form.y.title == "cost in EUR"
     assert "24.00 h on 1 node" in time.alt
@@ -287,7 +319,7 @@ def golden(tmp_path_factory):
     )
     total, how = count_images("alexnet", Work(images=1e8, epochs=90))
     [sweep] = gather_sweeps([run])
-    return describe_trainings([estimate_training(sweep, Goal(total, how, 21 * DAY_S), price())])
+    return describe_trainings([estimate_training(sweep, Goal(total, how, 21 * DAY_S), price({"pue": 1.25}))])
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -304,17 +336,6 @@ def test_the_same_numbers_in_all_formats(golden):
         for row in table["rows"]:
             assert f"{row['energy_kwh']['value']:,.0f} kWh" in text
             assert f"{row['node_days']['value']:,.1f}" in text
-
-
-# ---- Bounded readings ----
-
-
-def test_a_sum_of_what_rests_on_one_measurement_has_the_ends_of_both():
-    one = Bounded(2.0, Interval(2.0, 1.5, 3.0, 10, 10.0))
-    both = one.plus(one.times(2.0))
-    assert (both.value, both.interval.low, both.interval.high) == (6.0, 4.5, 9.0)
-    assert one.times(Missing(missing="no price")).value.missing == "no price"
-    assert one.plus(Bounded(1.0)).interval is None
 
 
 # ---- What is typed ----
@@ -412,8 +433,8 @@ MISTAKES = {
     "run": (["train", "zzzz", "--images", "1M"], "there is no run 'zzzz'"),
     "boundary": (["train", "aaaa", "--images", "1M", "--boundary", "nodes"], "Did you mean 'node'?"),
     "no boundary": (
-        ["train", "aaaa", "--images", "1M", "--boundary", "node"],
-        "has no energy at this boundary",
+        ["train", "aaaa", "--images", "1M", "--boundary", "facility"],
+        "no PUE is known",
     ),
     "format": (["train", "aaaa", "--images", "1M", "--format", "markdwn"], "Did you mean 'markdown'?"),
     "one alone": (["equivalent", "aaaa"], "Missing argument"),
@@ -517,3 +538,45 @@ def test_todays_site_file_prices_its_own_runs(hpcdl, store, tmp_path, monkeypatc
     data = json.loads(hpcdl("estimate", "equivalent", "aaaa", "bbbb", "--nodes", "1", "--json")[1])
     assert [row["price"]["unit"] for row in data["equivalence"]] == ["CHF", "EUR"]
     assert data["price_ratio"]["missing"] == "the currencies differ: CHF against EUR"
+
+
+def test_a_site_file_that_is_named_prices_all_runs(hpcdl, store, tmp_path):
+    site = tmp_path / "today.toml"
+    site.write_text('name = "juno"\n[cost]\ncurrency = "CHF"\nnode_price = 30000\n', encoding="utf-8")
+    words = ("estimate", "equivalent", "aaaa", "bbbb", "--nodes", "1", "--site", site, "--json")
+    data = json.loads(hpcdl(*words)[1])
+    assert [row["price"]["unit"] for row in data["equivalence"]] == ["CHF", "CHF"]
+    assert {row["origin"] for row in data["assumptions"]} == {"today.toml", None}
+    trained = json.loads(hpcdl("estimate", "train", "bbbb", "--images", "1M", "--site", site, "--json")[1])
+    assert trained["training"][0]["rows"][0]["capital"]["unit"] == "CHF"
+    site.write_text('name = "juno"\n', encoding="utf-8")
+    code, _, err = hpcdl(*words)
+    assert (code, "has no prices" in err) == (2, True)
+
+
+def test_several_stores_are_one_and_runs_go_by_tag_or_benchmark(hpcdl, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for store, run_id, nodes in ((one, "20261121-141200-aaaa", 1), (other, "20261122-141200-bbbb", 2)):
+        measure(store, run_id, {nodes: 950.0 * nodes})
+        run = RunFolder(store / run_id)
+        publish_record(run.job_path, run.job().model_copy(update={"tags": ("wide",)}))
+    measure(other, "20261123-141200-cccc", {1: 60.0}, model="overfeat", batch=32)
+    stores = ("--store", one, "--store", other, "--json")
+    ask = ("estimate", "train", "--images", "1M")
+    for words in ((*ask, "wide"), (*ask, "tag:wide"), (*ask, "--model", "alexnet")):
+        code, out, err = hpcdl(*words, *stores)
+        assert (code, err) == (0, "")
+        [table] = json.loads(out)["training"]
+        assert [row["nodes"] for row in table["rows"][:2]] == [1, 2]
+    code, out, _ = hpcdl("estimate", "equivalent", "wide", "aaaa", *stores)
+    assert (code, json.loads(out)["equivalence"][0]["nodes"]["value"]) == (0, 1)
+
+
+def test_the_newest_is_found_without_reading_the_others(hpcdl, store, monkeypatch):
+    words = ("estimate", "train", "--images", "1M", "--model", "alexnet", "--json")
+    first = hpcdl(*words)[1]
+    read = []
+    original = look.analyse
+    monkeypatch.setattr(look, "analyse", lambda folder: read.append(folder.run_id) or original(folder))
+    assert hpcdl(*words)[1] == first
+    assert read == ["20261121-141200-bbbb"]

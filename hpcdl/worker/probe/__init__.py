@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl import networks
-from hpcdl.records import Probe
+from hpcdl.probes import Probe
 from hpcdl.worker.joining import Prospects, introduce, join
 from hpcdl.worker.probe.allreduce import measure_gradients, measure_sizes, message_sizes
 from hpcdl.worker.probe.group import Group

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from hpcdl.records import Collective
+from hpcdl.probes import Collective
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,7 +10,8 @@ import numpy as np
 import torch.distributed as dist
 
 from hpcdl.estimates.links import find_slow_links
-from hpcdl.records import Missing, Pair, PairTable
+from hpcdl.probes import Pair, PairTable
+from hpcdl.records import Missing
 from hpcdl.worker.probe.allreduce import Assembly
 from hpcdl.worker.probe.group import enter_group
 from hpcdl.worker.probe.mpi import World
