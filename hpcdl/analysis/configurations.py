@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import Amount, from_estimate
+from hpcdl.analysis.machines import find_disguise
 from hpcdl.analysis.question import Question, group
 from hpcdl.analysis.repeats import combine, why_absent
 from hpcdl.analysis.tariffs import Tariff, choose_tariff
@@ -88,11 +89,15 @@ def why_not_whole(launch: LaunchResult, run: RunResult) -> str | None:
     somebody could, their price is not the launch's, and nobody knows what part of it would be.
     """
     nodes, machines = launch.plan.nodes, launch.boot_ids
+    # Over all launches: one of a single node may have run on one name of a machine that has several.
+    disguise = find_disguise([machine for one in run.launches for machine in one.machines], local=False)
     if launch.machines and nodes > 1 and "" in machines:
         return "some boot ids could not be read, so nobody knows how many machines there are to be priced"
     if launch.machines and len(machines) < nodes:
         seen = "1 machine" if len(machines) == 1 else f"{len(machines)} machines"
         return f"{nodes} nodes were {seen}: the price of {nodes} would not be that of what has worked"
+    if disguise:
+        return f"{disguise}: none of them is a node by itself"
     node, slurm = run.job.site.node, run.job.site.slurm
     taken = launch.plan.tasks_per_node * launch.plan.cpus_per_task
     left = (node.cores or 0) * (node.threads_per_core or 1) - taken

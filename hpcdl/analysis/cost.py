@@ -65,6 +65,7 @@ class Parts:
     electricity: Amount
     overhead: Amount
     idle: Amount
+    idle_kwh: Amount
     total: Amount
     energy_kwh: Amount
     carbon_kg: Amount
@@ -97,7 +98,7 @@ class Costs:
 
     @property
     def idle_known(self) -> bool:
-        return not is_absent(self.parts.idle.value)
+        return not is_absent(self.parts.idle_kwh.value)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -196,6 +197,7 @@ def split(use: Use, tariff: Tariff, *, withheld: str | None = None) -> Parts:
         electricity=electricity,
         overhead=overhead,
         idle=idle,
+        idle_kwh=idle_kwh,
         total=add([capital, electricity, overhead, *[idle] * known_idle]),
         energy_kwh=energy_kwh,
         carbon_kg=multiply(energy_kwh, tariff.read("carbon_kg_per_kwh")),

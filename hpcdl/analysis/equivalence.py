@@ -32,8 +32,9 @@ class Side:
 
     `basis` is how its nodes were found: 'measured', 'model', 'copies', 'as published'; `mark` qualifies its numbers.
     `processors` is what they hold, in words. `images_per_s` is what that many nodes do. `power_w` is of all of them at
-    `boundary`, and `metered` tells by what; `power_mark` qualifies it. `assumptions` are what was taken for granted,
-    and `tariff` the prices: None where the document gives a price itself.
+    `boundary`, and `metered` tells by what; `power_mark` qualifies it, and `power_interval` is what its meters leave
+    open. `assumptions` are what was taken for granted, and `tariff` the prices: None where the document gives a price
+    itself.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Side:
     currency: str
     mark: str = ""
     power_mark: str = ""
+    power_interval: Interval | None = None
     assumptions: tuple[str, ...] = ()
     tariff: Tariff | None = None
 

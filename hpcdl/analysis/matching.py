@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hpcdl.analysis.common_ground import choose_boundary
 from hpcdl.analysis.draws import find_nearest, measure_draws, tell_undrawn
 from hpcdl.analysis.equivalence import Equivalence, NodeCount, Side
+from hpcdl.analysis.marks import join_marks
 from hpcdl.analysis.need import Need, add_copies, count_nodes, count_whole, grow
 from hpcdl.analysis.prediction import why_rehearsed
 from hpcdl.analysis.question import list_differences
 from hpcdl.analysis.readings import Withheld, derive, withhold
 from hpcdl.analysis.sweep import gather_sweeps, read_point, tell_runs
 from hpcdl.errors import Mistake
+from hpcdl.estimates.intervals import scale
 from hpcdl.records import Missing, Reading
 from hpcdl.site import UNNAMED
 
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcdl.analysis.boundaries import Boundary
+    from hpcdl.analysis.draws import Draw
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.scaling import Point
     from hpcdl.analysis.sweep import Sweep
     from hpcdl.analysis.tariffs import Tariff
+    from hpcdl.estimates.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,15 @@ def match_sweeps(mine: Sweep, theirs: Sweep, tariffs: tuple[Tariff, Tariff], ask
     needed = add_copies(mine, target) if asked.replicas else grow(mine, target)
     rehearsal = mine.scaling.rehearsal or theirs.scaling.rehearsal
     reason = why_rehearsed(mine.scaling) or why_rehearsed(theirs.scaling)
+    # How many nodes of the first it takes follows from both.
+    if mine.scaling.forced or theirs.scaling.forced:
+        needed = replace(needed, mark="rehearsal")
+    matched = Need(
+        goal, NodeCount(count_whole(goal)), "measured", "rehearsal" if theirs.scaling.forced else ""
+    )
     return Equivalence(
         first=_describe(mine, _hold_back(needed, reason), tariffs[0], boundary),
-        second=_describe(theirs, Need(goal, NodeCount(count_whole(goal)), "measured"), tariffs[1], boundary),
+        second=_describe(theirs, matched, tariffs[1], boundary),
         claim=f"the same throughput of {mine.model}",
         differences=_compare_work(mine, theirs),
         rehearsal=rehearsal,
@@ -132,7 +142,9 @@ def _hold_back(needed: Need, reason: str | None) -> Need:
     if isinstance(nodes, Missing) and not isinstance(nodes, Withheld):
         nodes = Missing(missing=reason)
     spot = replace(needed.spot, images_per_s=_hold(needed.spot.images_per_s, reason), interval=None)
-    return replace(needed, spot=spot, amount=NodeCount(withhold(nodes, reason)))
+    # Neither do its words give the number away.
+    basis = "copies" if needed.copies > 1 else needed.basis
+    return replace(needed, spot=spot, amount=NodeCount(withhold(nodes, reason)), basis=basis, assumptions=())
 
 
 def _hold(reading: Reading, reason: str) -> Reading:
@@ -162,8 +174,9 @@ def _describe(sweep: Sweep, needed: Need, tariff: Tariff, boundary: Boundary | M
         metered=power.metered,
         price=withhold(price, sweep.unpriced),
         currency=tariff.currency or "",
-        mark="rehearsal" if sweep.scaling.forced else needed.mark,
+        mark=needed.mark,
         power_mark=power.mark,
+        power_interval=power.interval,
         assumptions=(*needed.assumptions, *power.assumptions),
         tariff=tariff,
     )
@@ -175,6 +188,7 @@ class _Power:
     metered: str = ""
     mark: str = ""
     assumptions: tuple[str, ...] = ()
+    interval: Interval | None = None
 
 
 def _find_power(sweep: Sweep, needed: Need, tariff: Tariff, boundary: Boundary | Missing) -> _Power:
@@ -189,18 +203,34 @@ def _find_power(sweep: Sweep, needed: Need, tariff: Tariff, boundary: Boundary |
     nodes = needed.amount.nodes
     watts = derive(lambda count, drawn: count * drawn / draw.nodes, nodes, draw.average_w)
     metered = f"{boundary}: {draw.words}, on {count_nodes(draw.nodes)}; {draw.sensors}"
-    alike = copies * draw.nodes == spot.nodes
-    assumed = f"every further node draws what one of {draw.nodes} drew ({boundary})"
+    assumed = _assume(draw, spot.nodes, copies)
     mark = (
-        "rehearsal"
-        if sweep.scaling.forced
-        else "estimated"
-        if draw.estimated
-        else ""
-        if alike
-        else "predicted"
+        needed.mark
+        if needed.mark == "rehearsal"
+        else join_marks("estimated" if draw.estimated else "", assumed.mark)
     )
-    return _Power(watts, metered, mark, () if alike else (assumed,))
+    told = (assumed.text,) if assumed.text and not isinstance(nodes, Missing) else ()
+    factor = (
+        None if isinstance(watts, Missing) or isinstance(draw.average_w, Missing) else watts / draw.average_w
+    )
+    bounds = draw.power_interval if factor else None
+    return _Power(watts, metered, mark, told, scale(bounds, factor) if bounds and factor else None)
+
+
+class _Assumed(NamedTuple):
+    mark: str
+    text: str
+
+
+def _assume(draw: Draw, nodes: int, copies: int) -> _Assumed:
+    """What has to be taken for granted where power was metered on other nodes than these."""
+    if draw.nodes * copies != nodes:
+        return _Assumed(
+            "predicted", f"every further node draws what one of {draw.nodes} drew ({draw.boundary})"
+        )
+    if copies > 1:
+        return _Assumed("copies", f"each copy draws what the one that was metered drew ({draw.boundary})")
+    return _Assumed("", "")
 
 
 def _title(sweep: Sweep) -> str:

@@ -9,6 +9,7 @@ from hpcdl import networks
 from hpcdl.analysis.amounts import Amount, add, divide, invert, multiply, withhold
 from hpcdl.analysis.common_ground import choose_boundary
 from hpcdl.analysis.draws import find_nearest, measure_draws, tell_undrawn
+from hpcdl.analysis.marks import join_marks
 from hpcdl.analysis.readings import derive
 from hpcdl.analysis.sweep import read_point
 from hpcdl.analysis.tariffs import JOULES_PER_KWH
@@ -164,7 +165,12 @@ def estimate_training(
         for spot in spots
     )
     modelled = any(spot.basis == "model" for spot in spots)
-    assumed = (*ASSUMED, *(sweep.tell_law() if modelled else ()), *(one.energy.assumption for one in times))
+    assumed = (
+        *ASSUMED,
+        *(sweep.tell_law() if modelled else ()),
+        *(one.energy.assumption for one in times),
+        *_tell_idle(tariff),
+    )
     return TrainingEstimate(
         sweep=sweep,
         goal=goal,
@@ -176,6 +182,15 @@ def estimate_training(
         devices="GPU" if _uses_gpus(sweep) else "core",
         tariff=tariff,
         assumptions=tuple(dict.fromkeys(text for text in assumed if text)),
+    )
+
+
+def _tell_idle(tariff: Tariff) -> Sequence[str]:
+    utilisation = tariff.read("utilisation")
+    if isinstance(utilisation, Missing) or utilisation == 1:
+        return ()
+    return (
+        "nodes also draw power while nobody works: that is left out here; `hpcdl report --kind cost` has it",
     )
 
 
@@ -252,15 +267,17 @@ def _find_energy(spot: Spot, sweep: Sweep, goal: Goal, draws: Mapping[Size, Draw
     if draw is None:
         return Energy(Amount(absent))
     mark = "rehearsal" if sweep.scaling.forced else "estimated" if draw.estimated else ""
+    predicted = "" if spot.basis == "measured" or sweep.scaling.forced else "predicted"
     if (draw.nodes, draw.ranks) == (spot.nodes, spot.ranks):
         own = draw.j_per_image
         # What is withheld of the rate is withheld of the energy.
         each = derive(lambda _, cost: cost, spot.images_per_s, own.value)
-        return Energy(multiply(Amount(each, own.interval), goal.images), mark)
+        return Energy(multiply(Amount(each, own.interval), goal.images), join_marks(mark, predicted))
     power = multiply(Amount(draw.average_w, draw.power_interval), spot.nodes / draw.nodes)
     joules = divide(power, Amount(spot.images_per_s, spot.interval))
     assumed = f"where power was not metered, each node draws what one of {draw.nodes} drew ({draw.boundary})"
-    return Energy(multiply(joules, goal.images), mark or "predicted", assumed)
+    carried = "" if sweep.scaling.forced else "predicted"
+    return Energy(multiply(joules, goal.images), join_marks(mark, carried), assumed)
 
 
 def _uses_gpus(sweep: Sweep) -> bool:

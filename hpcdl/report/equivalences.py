@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import Amount
+from hpcdl.analysis.marks import AND, join_marks
 from hpcdl.records import Missing
 from hpcdl.report.amounts import show_amount
 from hpcdl.report.assumptions import make_assumption_table, note_assumptions
@@ -16,21 +17,22 @@ from hpcdl.report.sections import make_half_width
 from hpcdl.report.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from hpcdl.analysis.equivalence import Equivalence, Side
     from hpcdl.analysis.tariffs import Name
+    from hpcdl.estimates.intervals import Interval
     from hpcdl.records import Reading
     from hpcdl.report.content import Cell, Unit
     from hpcdl.report.pictures import Role
 
 PRICED: tuple[Name, ...] = ("node_price", "nodes_per_rack")
 ROLES: dict[str, Role] = {
+    "rehearsal": "withheld",
     "as published": "published",
     "estimated": "estimated",
     "predicted": "predicted",
     "copies": "predicted",
-    "rehearsal": "withheld",
 }
 
 
@@ -68,10 +70,8 @@ def _make_table(equivalence: Equivalence) -> Table:
         Column("basis", "nodes by", left=True, rank=2),
         Column("source", "source", left=True, hidden=True),
     )
-    mark, power_mark = (
-        _join_marks([side.mark for side in sides]),
-        _join_marks([side.power_mark for side in sides]),
-    )
+    mark = join_marks(*(side.mark for side in sides))
+    power_mark = join_marks(*(side.power_mark for side in sides))
     facts = (
         Fact(
             "nodes_ratio",
@@ -88,11 +88,6 @@ def _make_table(equivalence: Equivalence) -> Table:
     return Table("equivalence", "Equivalence", columns, rows, facts, captions)
 
 
-def _join_marks(marks: Sequence[str]) -> str:
-    """What a ratio is when its sides are this."""
-    return " and ".join(dict.fromkeys(mark for mark in marks if mark))
-
-
 def _is_untold(rate: Reading, side: Side) -> bool:
     return isinstance(rate, Missing) and side.basis == "as published"
 
@@ -106,10 +101,10 @@ def _make_row(side: Side) -> tuple[Cell, ...]:
         side.processors or None,
         show_amount(Amount(side.images_per_s, side.interval), "images/s", side.mark),
         make_half_width(side.interval),
-        _spread(side, side.power_w, "W", side.power_mark),
+        _spread(side, side.power_w, "W", side.power_mark, bounds=side.power_interval),
         side.boundary or None,
         side.metered or None,
-        _spread(side, side.price, "money", side.mark, side.currency),
+        _spread(side, side.price, "money", side.mark, currency=side.currency),
         side.basis,
         side.source,
     )
@@ -120,13 +115,33 @@ def _show_nodes(side: Side) -> Quantity:
     return Quantity(amount.nodes, "nodes", side.mark, low=amount.low, high=amount.high)
 
 
-def _spread(side: Side, value: Reading, unit: Unit, mark: str, currency: str = "") -> Quantity:
-    """What goes with the nodes has their uncertainty."""
-    nodes, ends = side.amount.nodes, (side.amount.low, side.amount.high)
+def _spread(
+    side: Side,
+    value: Reading,
+    unit: Unit,
+    mark: str,
+    *,
+    currency: str = "",
+    bounds: Interval | None = None,
+) -> Quantity:
+    """What goes with the nodes has their uncertainty, and that of its own meters; what has neither is exact."""
+    nodes = side.amount.nodes
     if isinstance(value, Missing) or isinstance(nodes, Missing):
         return Quantity(value, unit, mark, currency=currency)
-    low, high = (None if end is None else value * end / nodes for end in ends)
-    return Quantity(value, unit, mark, low=low, high=high, currency=currency)
+    fewest, most = (nodes if end is None else end for end in (side.amount.low, side.amount.high))
+    if fewest == most == nodes and bounds is None:
+        return Quantity(value, unit, mark, currency=currency)
+    low, high = (value, value) if bounds is None else (bounds.low, bounds.high)
+    # Where nobody can say how many nodes surely do, neither can how much they draw.
+    open_ended = side.amount.high is None and side.amount.low is not None
+    return Quantity(
+        value,
+        unit,
+        mark,
+        low=low * fewest / nodes,
+        high=None if open_ended else high * most / nodes,
+        currency=currency,
+    )
 
 
 def _note(equivalence: Equivalence) -> Iterator[Note]:
@@ -164,13 +179,18 @@ def _draw(equivalence: Equivalence) -> Iterator[Picture]:
         yield _draw_bars("equivalence-price", "Price", subtitle, axis, price)
 
 
+def _find_role(mark: str) -> Role:
+    """By the mark that weighs most, in the order of ROLES; without any it was measured."""
+    return next((role for name, role in ROLES.items() if name in mark.split(AND)), "measured")
+
+
 def _draw_bars(
     key: str, what: str, subtitle: str, axis: Axis, values: list[tuple[Side, Reading, str]]
 ) -> Picture:
     bars: list[tuple[str, Role, Dot]] = []
     for side, value, mark in values:
         if not isinstance(value, Missing):
-            bars.append((side.title, ROLES.get(mark, "measured"), Dot(0, value)))
+            bars.append((side.title, _find_role(mark), Dot(0, value)))
     told = "; ".join(
         f"{side.title}: {format_quantity(Quantity(value, axis.unit, currency=side.currency * (axis.unit == 'money')))}"
         for side, value, _ in values

@@ -40,7 +40,7 @@ class Footnotes:
                 letter = self._letter(f"withheld, and shown because it was asked for: {strike}")
                 marked.append((format_cell(cell), letter))
             elif mark and not (mark == "partial" and mark in said):
-                marked.append((format_cell(cell), self._letter(f"{mark}: {_EXPLAINED.get(mark, mark)}")))
+                marked.append((format_cell(cell), self._letter(f"{mark}: {_explain(mark)}")))
             else:
                 marked.append((format_cell(cell), ""))
             said.add(mark)
@@ -72,6 +72,11 @@ _EXPLAINED = {
     "estimated": "from a specification and how busy the device was; nothing measured it",
     "published": "as others published it, under their conditions; not measured here",
 }
+
+
+def _explain(mark: str) -> str:
+    """Each of several marks by itself."""
+    return "; ".join(_EXPLAINED.get(one, one) for one in mark.split(" and "))
 
 
 def _name(index: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import multiply
+from hpcdl.analysis.marks import AND
 from hpcdl.records import Missing
 from hpcdl.report.content import Quantity
 from hpcdl.report.numbers import format_quantity
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from hpcdl.report.pictures import Role
 
 SECONDS_PER_HOUR = 3600.0
-KINDS: tuple[tuple[str, str, Role], ...] = (
-    ("measured rate", "measured", "measured"),
-    ("model", "model", "predicted"),
-)
 
 
 def draw_training(estimate: TrainingEstimate) -> Iterator[Picture]:
@@ -32,8 +29,16 @@ def draw_training(estimate: TrainingEstimate) -> Iterator[Picture]:
     hours = Axis("hours", "h", log=True, zero=False)
     drawn = (
         ("time", hours, _read(estimate, lambda one: multiply(one.seconds, 1 / SECONDS_PER_HOUR))),
-        ("energy", Axis(f"energy{boundary}", "kWh"), _read(estimate, lambda one: one.energy.kwh)),
-        ("cost", Axis(f"cost in {estimate.tariff.currency}", "money"), _read(estimate, lambda one: one.cost)),
+        (
+            "energy",
+            Axis(f"energy{boundary}", "kWh"),
+            _read(estimate, lambda one: one.energy.kwh, energetic=True),
+        ),
+        (
+            "cost",
+            Axis(f"cost in {estimate.tariff.currency}", "money"),
+            _read(estimate, lambda one: one.cost, energetic=True),
+        ),
     )
     for what, axis, series in drawn:
         if series:
@@ -41,15 +46,28 @@ def draw_training(estimate: TrainingEstimate) -> Iterator[Picture]:
             yield _draw(estimate, what, axis, [*series, *_draw_limit(series, limit)])
 
 
-def _read(estimate: TrainingEstimate, read: Callable[[TrainingTime], Amount]) -> list[Series]:
+def _read(
+    estimate: TrainingEstimate, read: Callable[[TrainingTime], Amount], *, energetic: bool = False
+) -> list[Series]:
     """What was measured and what the model says, each by itself; empty where neither has a number."""
-    found = []
-    for name, basis, role in KINDS:
-        dots = [_place(one, read(one)) for one in estimate.times if one.spot.basis == basis]
-        known = tuple(dot for dot in dots if dot is not None)
-        if known:
-            found.append(Series(name, role, known))
-    return found
+    found: dict[tuple[str, Role], list[Dot]] = {}
+    for one in estimate.times:
+        dot = _place(one, read(one))
+        if dot is not None:
+            found.setdefault(_name_series(estimate, one, energetic=energetic), []).append(dot)
+    return [Series(name, role, tuple(dots)) for (name, role), dots in found.items()]
+
+
+def _name_series(estimate: TrainingEstimate, one: TrainingTime, *, energetic: bool) -> tuple[str, Role]:
+    """How a number came about: by the rate, and where energy is in it, by that as well."""
+    name = "measured rate" if one.spot.basis == "measured" else "model"
+    marks = one.energy.mark.split(AND) if energetic else []
+    told = f", energy {AND.join(marks)}" if any(marks) else ""
+    if estimate.sweep.scaling.forced:
+        return name, "withheld"
+    if "estimated" in marks:
+        return name + told, "estimated"
+    return name + told, "predicted" if one.spot.basis == "model" or "predicted" in marks else "measured"
 
 
 def _place(one: TrainingTime, amount: Amount) -> Dot | None:
@@ -77,6 +95,8 @@ def _draw(estimate: TrainingEstimate, what: str, axis: Axis, series: list[Series
         for dot in one.dots
     )
     marks = ["REHEARSAL"] if estimate.sweep.scaling.rehearsal else []
+    if any(one.role == "estimated" for one in series):
+        marks.append("energy ESTIMATED")
     return Picture(
         key=f"training-{what}",
         title=f"{what.capitalize()} to train {name_model(estimate.sweep.model)}",

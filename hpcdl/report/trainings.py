@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import Amount, multiply
+from hpcdl.analysis.marks import join_marks
 from hpcdl.analysis.readings import is_absent
 from hpcdl.records import Missing
 from hpcdl.report.amounts import show_amount
@@ -72,21 +73,38 @@ def _make_answer_table(estimates: Sequence[TrainingEstimate]) -> Table:
 
 def _make_answer(estimate: TrainingEstimate) -> tuple[Cell, ...]:
     smallest, deadline_s = estimate.smallest, estimate.goal.deadline_s or 0.0
-    if smallest is None or isinstance(smallest, Missing):
-        basis = None
-    else:
-        basis = _name_basis(estimate, next(one for one in estimate.times if one.spot.nodes == smallest))
+    # Of several divisions of as many nodes, the one that was looked for: as the largest size is.
+    found = (
+        None if smallest is None or isinstance(smallest, Missing) else _find_time(estimate, round(smallest))
+    )
+    basis = None if found is None else _name_basis(estimate, found)
+    mark = "" if found is None else _mark_time(estimate, found)
     return (
         name_question(estimate.sweep.scaling.question),
         Quantity(deadline_s / SECONDS_PER_HOUR, "h"),
-        Quantity(Missing(missing="no deadline") if smallest is None else smallest, "nodes", _mark(estimate)),
-        None if estimate.surely is None else Quantity(estimate.surely, "nodes", _mark(estimate)),
+        Quantity(Missing(missing="no deadline") if smallest is None else smallest, "nodes", mark),
+        _show_surely(estimate),
         basis,
     )
 
 
-def _mark(estimate: TrainingEstimate) -> str:
-    return "rehearsal" if estimate.sweep.scaling.forced else ""
+def _find_time(estimate: TrainingEstimate, nodes: int) -> TrainingTime | None:
+    same = [one for one in estimate.times if one.spot.nodes == nodes]
+    return max(same, key=lambda one: (one.meets != "no", one.spot.ranks), default=None)
+
+
+def _show_surely(estimate: TrainingEstimate) -> Quantity | None:
+    found = next((one for one in estimate.times if one.meets == "yes"), None)
+    if found is None or estimate.surely is None:
+        return None
+    return Quantity(estimate.surely, "nodes", _mark_time(estimate, found))
+
+
+def _mark_time(estimate: TrainingEstimate, time: TrainingTime) -> str:
+    """What qualifies all that follows from its rate."""
+    if estimate.sweep.scaling.forced:
+        return "rehearsal"
+    return "" if time.spot.basis == "measured" else "predicted"
 
 
 def _name_basis(estimate: TrainingEstimate, time: TrainingTime) -> str:
@@ -142,8 +160,7 @@ def _make_table(estimate: TrainingEstimate) -> Table:
 
 def _make_row(estimate: TrainingEstimate, time: TrainingTime) -> tuple[Cell, ...]:
     spot, energy = time.spot, time.energy
-    forced = "rehearsal" if estimate.sweep.scaling.forced else ""
-    mark = forced or ("" if spot.basis == "measured" else "predicted")
+    mark = _mark_time(estimate, time)
     money = estimate.tariff.currency or ""
     gpus, hours = estimate.devices == "GPU", multiply(time.seconds, 1 / SECONDS_PER_HOUR)
     devices = show_amount(time.device_days, "days", mark)
@@ -163,7 +180,7 @@ def _make_row(estimate: TrainingEstimate, time: TrainingTime) -> tuple[Cell, ...
         make_half_width(kwh.interval),
         show_amount(time.electricity, "money", energy.mark, money),
         show_amount(time.capital, "money", mark, money),
-        show_amount(time.cost, "money", energy.mark or mark, money),
+        show_amount(time.cost, "money", join_marks(energy.mark, mark), money),
     )
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcdl.analysis.boundaries import NAMES
 from hpcdl.analysis.energy import EnergyResult
 from hpcdl.analysis.meters import name_meter
 from hpcdl.records import Missing
 from hpcdl.report.gallery.labels import choose_largest, describe, mark, number
 from hpcdl.report.pictures import Axis, Dot, Lines, Picture, Scatter, Series, Stretch
-from hpcdl.report.wording import count, name_size
+from hpcdl.report.wording import count, name_model, name_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hpcdl.analysis.boundaries import Boundary
+    from hpcdl.analysis.energy import Figure
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.launch import LaunchResult
     from hpcdl.analysis.meters import Metered
@@ -29,8 +31,7 @@ def draw_power(results: Sequence[RunResult]) -> Iterator[Picture]:
     launches = [one for one in choose_largest(results) if isinstance(one.energy, EnergyResult)]
     for place, launch in enumerate(launches):
         yield from _draw_courses(launch, number("power", place, len(launches)))
-    yield from _draw_against(results, "device")
-    yield from _draw_against(results, "node")
+    yield from _draw_against(results)
 
 
 def _draw_courses(launch: LaunchResult, key: str) -> Iterator[Picture]:
@@ -71,36 +72,60 @@ def _follow(meter: Metered) -> Series:
     return Series(f"{meter.source.name} on {meter.host} ({name_meter(meter)})", role, dots)
 
 
-def _draw_against(results: Sequence[RunResult], boundary: Boundary) -> Iterator[Picture]:
-    """One dot for each launch whose throughput and power are both known at this boundary."""
-    dots: dict[Role, list[Dot]] = {}
-    for result in results:
-        for launch in result.trainings:
-            role, dot = _place(launch, boundary)
-            if dot is not None and launch.plan.variant == "full":
-                dots.setdefault(role, []).append(dot)
-    if sum(map(len, dots.values())) < 2:
-        return
+def _draw_against(results: Sequence[RunResult]) -> Iterator[Picture]:
+    """One dot for each launch whose throughput and power are both known; watts of unlike things share no picture."""
+    found: dict[tuple[Boundary, str], dict[tuple[str, Role], list[Dot]]] = {}
+    for launch in (one for result in results for one in result.trainings if one.plan.variant == "full"):
+        for figure in _list_figures(launch):
+            dot = _place(launch, figure)
+            if dot is not None:
+                role: Role = "estimated" if figure.estimated else "measured"
+                name = name_model(launch.plan.train.model)
+                series = found.setdefault((figure.boundary, _name_kinds(figure)), {})
+                series.setdefault((name, role), []).append(dot)
     rehearsal = next((result.rehearsal for result in results if result.rehearsal), None)
-    yield Picture(
-        key=f"power-throughput-{boundary}",
+    drawn = {key: series for key, series in found.items() if sum(map(len, series.values())) > 1}
+    boundaries = [boundary for boundary, _ in drawn]
+    for place, ((boundary, kinds), series) in enumerate(drawn.items()):
+        count_of = boundaries.count(boundary)
+        key = number(f"power-throughput-{boundary}", boundaries[:place].count(boundary), count_of)
+        yield _draw_scatter(key, f"{boundary}: {kinds}", series, rehearsal)
+
+
+def _list_figures(launch: LaunchResult) -> Sequence[Figure]:
+    """Facility is left out: it has the shape of the node's."""
+    if not isinstance(launch.energy, EnergyResult):
+        return ()
+    return [figure for figure in launch.energy.figures if figure.boundary != "facility"]
+
+
+def _name_kinds(figure: Figure) -> str:
+    named = ", ".join(name for kind, (_, name) in NAMES.items() if kind in figure.kinds)
+    return f"{named}, without {figure.uncovered}" if figure.uncovered else named
+
+
+def _draw_scatter(
+    key: str, what: str, series: Mapping[tuple[str, Role], Sequence[Dot]], rehearsal: str | None
+) -> Picture:
+    dots = sum(map(len, series.values()))
+    return Picture(
+        key=key,
         title="Throughput against power",
         beside="energy",
-        subtitle=mark(f"one dot for each launch · boundary: {boundary}", rehearsal),
-        alt=f"Images/s against W of {sum(map(len, dots.values()))} launches at the boundary {boundary}.",
+        subtitle=mark(f"one dot for each launch · boundary {what}", rehearsal),
+        alt=f"Images/s against W of {dots} launches at the boundary {what}.",
         form=Scatter(
             Axis("power", "W"),
             Axis("images/s", "images/s"),
-            tuple(Series(role, role, tuple(found)) for role, found in dots.items()),
+            tuple(Series(name, role, tuple(found)) for (name, role), found in series.items()),
         ),
     )
 
 
-def _place(launch: LaunchResult, boundary: Boundary) -> tuple[Role, Dot | None]:
-    figure = launch.energy.at(boundary) if isinstance(launch.energy, EnergyResult) else None
+def _place(launch: LaunchResult, figure: Figure) -> Dot | None:
     rate = launch.images_per_s
-    if figure is None or isinstance(rate, Missing) or isinstance(figure.average_w, Missing):
-        return "measured", None
+    if isinstance(rate, Missing) or isinstance(figure.average_w, Missing):
+        return None
     low, high = (launch.interval.low, launch.interval.high) if launch.interval else (None, None)
     label = name_size(launch.plan.nodes, launch.world_size)
-    return "estimated" if figure.estimated else "measured", Dot(figure.average_w, rate, low, high, label)
+    return Dot(figure.average_w, rate, low, high, label)
