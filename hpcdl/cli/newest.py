@@ -53,13 +53,14 @@ def _find_trainings(catalogue: Catalogue, model: str | None) -> list[int]:
     """The places of the launches that train a network, by whichever of its names."""
     from hpcdl.analysis.sweep import name_network
 
-    kinds, models = catalogue.column("kind"), catalogue.column("model")
+    kinds, models, variants = (catalogue.column(name) for name in ("kind", "model", "variant"))
     wanted = None if model is None else name_network(model)
     fitting = {name for name in set(models) - {None} if wanted is None or name_network(name) == wanted}
     return [
         place
-        for place, (kind, name) in enumerate(zip(kinds, models, strict=True))
-        if kind == "train" and name in fitting
+        for place, (kind, name, variant) in enumerate(zip(kinds, models, variants, strict=True))
+        # What leaves the exchange or the input out is no training of it.
+        if kind == "train" and name in fitting and variant in {None, "full"}
     ]
 
 

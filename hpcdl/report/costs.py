@@ -63,13 +63,14 @@ def make_cost_chapter(
 
 
 def name_configurations(costs: Sequence[Costs]) -> Mapping[str, str]:
-    """Letter -> 'AlexNet · 2 nodes, 8 GPUs'; with batch, engine and type where two would be called the same."""
-    plain = {one.configuration.letter: _name_plainly(one) for one in costs}
-    names = list(plain.values())
-    return {
-        one.configuration.letter: name if names.count(name) == 1 else _name_fully(one)
-        for one, name in zip(costs, names, strict=True)
-    }
+    """Letter -> 'AlexNet · 2 nodes, 8 GPUs'; with more where two would be called the same: at last their prices."""
+    letters = [one.configuration.letter for one in costs]
+    names = [_name_plainly(one) for one in costs]
+    for name_more in (_name_fully, _name_with_prices):
+        names = [
+            name if names.count(name) == 1 else name_more(one) for one, name in zip(costs, names, strict=True)
+        ]
+    return dict(zip(letters, names, strict=True))
 
 
 def _name_plainly(one: Costs) -> str:
@@ -79,6 +80,12 @@ def _name_plainly(one: Costs) -> str:
 def _name_fully(one: Costs) -> str:
     question = one.configuration.question
     return f"{name_question(question)} · {question.work.dtype} · {_count(one)}"
+
+
+def _name_with_prices(one: Costs) -> str:
+    """What else the same question at the same size differs in: whose prices these are, and on which CPUs it ran."""
+    first = one.configuration.launches[0]
+    return f"{_name_fully(one)} · {join(first.hosts)} · prices of {one.tariff.origin}"
 
 
 def _count(one: Costs) -> str:

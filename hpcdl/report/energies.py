@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.analysis.energy import EnergyResult
 from hpcdl.analysis.meters import DISAGREEMENT, name_meter
+from hpcdl.analysis.readings import withhold
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Curve, Fact, Note, Quantity, Table
 from hpcdl.report.numbers import thin
@@ -46,18 +47,21 @@ def make_energy_tables(results: Sequence[RunResult]) -> Iterator[Table]:
     found = _metered(results)
     if not found:
         return
-    yield _make_figure_table(found, several=sum(len(result.trainings) for result in results) > 1)
-    yield _make_meter_table(found, several=len(found) > 1)
+    runs = len(results) > 1
+    yield _make_figure_table(found, several=sum(len(result.trainings) for result in results) > 1, runs=runs)
+    yield _make_meter_table(found, several=len(found) > 1, runs=runs)
 
 
 def _make_figure_table(
-    found: Sequence[tuple[RunResult, LaunchResult, EnergyResult]], *, several: bool
+    found: Sequence[tuple[RunResult, LaunchResult, EnergyResult]], *, several: bool, runs: bool
 ) -> Table:
     figures = [figure for _, _, energy in found for figure in energy.figures]
     idle = any(not isinstance(figure.idle_w, Missing) for figure in figures)
     columns = (
         Column("run", "run", left=True, hidden=True),
-        Column("launch", "#", hidden=not several),
+        Column("run_end", "run", left=True, hidden=not runs),
+        Column("index", "#", hidden=not several),
+        Column("launch", "launch", left=True, hidden=True),
         Column("nodes", "nodes", rank=4, hidden=not several),
         Column("ranks", "ranks", rank=5, hidden=not several),
         Column("boundary", "boundary", left=True),
@@ -93,7 +97,9 @@ def _make_figure_row(
     interval, inverse = figure.interval, figure.images_per_j_interval
     return (
         result.run_id,
+        result.run_id.rpartition("-")[2],
         launch.plan.index,
+        launch.plan.name,
         launch.plan.nodes,
         launch.world_size,
         figure.boundary,
@@ -136,7 +142,7 @@ def join_basis(figures: Sequence[Figure]) -> str:
 
 
 def _make_meter_table(
-    found: Sequence[tuple[RunResult, LaunchResult, EnergyResult]], *, several: bool
+    found: Sequence[tuple[RunResult, LaunchResult, EnergyResult]], *, several: bool, runs: bool
 ) -> Table:
     meters = [meter for _, _, energy in found for meter in energy.meters]
 
@@ -145,7 +151,9 @@ def _make_meter_table(
 
     columns = (
         Column("run", "run", left=True, hidden=True),
-        Column("launch", "#", hidden=not several),
+        Column("run_end", "run", left=True, hidden=not runs),
+        Column("index", "#", hidden=not several),
+        Column("launch", "launch", left=True, hidden=True),
         Column("host", "host", left=True),
         Column("source", "source", left=True),
         Column("covers", "covers", left=True, hidden=True),
@@ -181,14 +189,18 @@ def _make_meter_table(
 def _make_meter_row(result: RunResult, launch: LaunchResult, meter: Metered) -> tuple[Cell, ...]:
     source, energy = meter.source, meter.energy
     mark = "estimated" if source.estimated else ""
+    # What the gate withholds of the launch is not given away by its parts.
+    reason = launch.images_per_s.missing if isinstance(launch.images_per_s, Missing) else None
     joules = (
-        Quantity(energy, "J", mark)
-        if isinstance(energy, Missing)
+        Quantity(energy if isinstance(energy, Missing) else withhold(energy.value, reason), "J", mark)
+        if isinstance(energy, Missing) or reason
         else Quantity(energy.value, "J", mark, low=energy.low, high=energy.high)
     )
     return (
         result.run_id,
+        result.run_id.rpartition("-")[2],
         launch.plan.index,
+        launch.plan.name,
         meter.host,
         source.name,
         source.covers,
@@ -197,8 +209,8 @@ def _make_meter_row(result: RunResult, launch: LaunchResult, meter: Metered) -> 
         source.sensor,
         name_meter(meter),
         source.basis or None,
-        Quantity(meter.average_w, "W", mark),
-        Quantity(meter.peak_w, "W", mark),
+        Quantity(withhold(meter.average_w, reason), "W", mark),
+        Quantity(withhold(meter.peak_w, reason), "W", mark),
         _if_it_has(source.limit_w, meter, "W"),
         _if_it_has(meter.limited, meter, "fraction"),
         joules,
@@ -208,7 +220,7 @@ def _make_meter_row(result: RunResult, launch: LaunchResult, meter: Metered) -> 
         None if meter.check is None else Quantity(meter.check.difference, "change"),
         Quantity(meter.coverage, "fraction"),
         None if source.estimated else Quantity(source.update_s, "s"),
-        Curve(thin(meter.course_w, CURVE_POINTS), "W"),
+        Curve(() if reason else thin(meter.course_w, CURVE_POINTS), "W"),
     )
 
 

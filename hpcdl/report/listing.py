@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hpcdl.analysis.readings import combine_rates
 from hpcdl.analysis.rows import COLUMNS as ROW_COLUMNS
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Note, Quantity, Report, Table
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from hpcdl.analysis.catalogue import Catalogue
     from hpcdl.analysis.rows import Row
+    from hpcdl.records import Reading
     from hpcdl.report.content import Cell, Unit
 
 ROWS_SHOWN = 500
@@ -45,6 +47,9 @@ NEEDED = (
     "transport",
     "job_nodes",
     "kind",
+    "variant",
+    "nodes",
+    "ranks",
     "launch",
     "state",
     "images_per_s",
@@ -78,7 +83,9 @@ LAUNCH_COLUMNS = (
 def list_runs(
     catalogue: Catalogue, chosen: frozenset[str] | None = None, *, last: int | None = None
 ) -> Report:
-    """One row for each run, the newest last; of a run's launches the fastest names its images/s.
+    """One row for each run, the newest last; its images/s are of the largest size that has some, over its repeats.
+
+    Launches that leave something out of the step (`--attribution`) are no training, and do not count.
 
     Args:
         catalogue: Runs; one that cannot be read is told in a note.
@@ -110,8 +117,6 @@ def _note(catalogue: Catalogue, shown: int, total: int) -> Iterator[Note]:
 def _make_row(rows: Sequence[Row]) -> tuple[Cell, ...]:
     first = rows[0]
     trained: Sequence[dict[str, Any]] = [row for row in rows if row["kind"] == "train"] or rows
-    rates = [row["images_per_s"] for row in trained if row["images_per_s"] is not None]
-    absent = Missing(missing=str(trained[0]["why_missing"]))
     return (
         _text(first["run_id"]),
         _text(first["slurm_job_id"]),
@@ -122,11 +127,22 @@ def _make_row(rows: Sequence[Row]) -> tuple[Cell, ...]:
         join(name_engine(str(row["engine"]), str(row["transport"])) for row in trained),
         _text(first["job_nodes"]) if first["job_nodes"] is None else int(first["job_nodes"]),
         f"{sum(row['state'] == 'completed' for row in rows)} of {sum(row['launch'] is not None for row in rows)}",
-        Quantity(max(rates) if rates else absent, "images/s"),
+        Quantity(_choose_rate(trained), "images/s"),
         _mark(first),
         _text(first["time"]),
         _text(first["tags"]) or None,
     )
+
+
+def _choose_rate(trained: Sequence[dict[str, Any]]) -> Reading:
+    """The harmonic mean over the repeats of the largest size with a throughput; repeats of one size only."""
+    full = [row for row in trained if row["variant"] in {None, "full"}] or trained
+    known = [row for row in full if row["images_per_s"] is not None]
+    if not known:
+        return Missing(missing=str(full[0]["why_missing"]))
+    largest = max((row["ranks"], row["nodes"]) for row in known)
+    same = [row["images_per_s"] for row in known if (row["ranks"], row["nodes"]) == largest]
+    return combine_rates(same)
 
 
 def _text(value: object) -> str | None:

@@ -70,15 +70,16 @@ def test_phases_add_up_and_a_single_launch_has_them_in_its_table(tmp_path):
 def test_power_over_time_shades_the_window(tmp_path):
     """Planted: boards of 320 and 340 W on two nodes from 95 to 145 s; the window lies between them."""
     content, pictures = draw(energy_run, tmp_path)
-    form = pictures["power"].form
+    form = pictures["power-2"].form
     assert isinstance(form, Lines)
-    board = find(pictures["power"], "GPU-node1-0")
+    board = find(pictures["power-2"], "GPU-node1-0")
     assert [dot.y for dot in board.dots] == pytest.approx([320.0] * len(board.dots))
     [stretch] = form.stretches
     assert board.dots[0].x < stretch.begin == 0 < stretch.end < board.dots[-1].x
     energy = json.loads(as_json.render(content))["energy"]
     assert stretch.end == pytest.approx(energy[-1]["window_s"]["value"])
-    assert find(pictures["power"], "CPU (estimated) on node2").role == "estimated"
+    assert find(pictures["power-2"], "CPU (estimated) on node2").role == "estimated"
+    assert pictures["power-2"].subtitle.startswith("part ESTIMATED · run k3f9, launch 2")
 
 
 def test_throughput_stands_against_power_at_one_boundary(tmp_path):
@@ -96,7 +97,9 @@ def test_throughput_stands_against_power_at_one_boundary(tmp_path):
 
 def test_the_map_of_ranks_shows_the_slow_one(tmp_path):
     _, pictures = draw(scaling_run, tmp_path)
-    form = pictures["ranks"].form
+    # Of the two launches on four nodes the first; the name says which.
+    form = pictures["ranks-3"].form
+    assert pictures["ranks-3"].subtitle.startswith("run k3f9, launch 3: AlexNet")
     assert isinstance(form, HeatMap)
     assert form.rows == ("0 node1", "1 node2", "2 node3", "3 node4")
     assert len(form.columns) == 40

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rich.console import Console
 from hpcdl import report
 from hpcdl.analysis.catalogue import read_stores
 from hpcdl.analysis.job import analyse_run
+from hpcdl.analysis.readings import Withheld
 from hpcdl.durable import publish_record
 from hpcdl.metering import Source, Unavailable
 from hpcdl.networks import NETWORKS
@@ -418,10 +420,34 @@ def test_the_list_of_runs(tmp_path):
         ("completed", "alexnet", 4),
         ("failed", "overfeat", 4),
     ]
-    assert rows[0]["images_per_s"]["value"] == pytest.approx(3700 * 1.007)
+    # The two launches on four nodes: a harmonic mean.
+    assert rows[0]["images_per_s"]["value"] == pytest.approx(3700 * 2 / (1 / 1.003 + 1 / 1.007))
     assert "missing" in rows[1]["images_per_s"]
     assert [note.kind for note in content.notes] == ["warning"]
     assert "bbbb" in content.notes[0].text
+
+
+def test_a_run_is_not_listed_as_fast_as_without_its_exchange(tmp_path):
+    run = write_run(tmp_path, nodes=(2,), launches={"attribution": True})
+    rates = {"full": 1000.0, "no exchange": 9000.0}
+    for launch in run.job().launches:
+        record(run, launch.index, Recording(images_per_s=rates.get(launch.variant, 5000.0)))
+    [row] = json.loads(as_json.render(list_runs(read_stores(Stores([Store(tmp_path)])))))["runs"]
+    assert row["images_per_s"]["value"] == pytest.approx(1000)
+
+
+def test_meters_do_not_give_away_what_the_gate_withholds(tmp_path):
+    result = analyse_run(energy_run(tmp_path)[0])
+    reason = "others kept 2 cores busy beside rank 0"
+    withheld = tuple(
+        replace(launch, images_per_s=Withheld(missing=reason, value=launch.images_per_s), interval=None)
+        for launch in result.launches
+    )
+    meters = json.loads(as_json.render(report.build([replace(result, launches=withheld)])))["meters"]
+    assert len(meters) == 9
+    for meter in meters:
+        assert meter["average_w"]["missing"] == meter["energy_j"]["missing"] == reason
+        assert meter["curve"]["values"] == []
 
 
 def test_the_list_of_no_runs(tmp_path):

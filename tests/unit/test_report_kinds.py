@@ -24,7 +24,7 @@ def test_a_kind_holds_its_own_tables_and_pictures(tmp_path):
     content = select(build(energy_run, tmp_path, pictured=True), ["power"])
     assert {table.key for table in content.sections} == {"energy", "meters", "energy_scaling"}
     keys = {picture.key for picture in content.pictures}
-    assert keys == {"power", "power-throughput-device", "power-throughput-node"}
+    assert keys == {"power-2", "power-throughput-device", "power-throughput-node"}
 
 
 def test_kinds_add_up_and_all_is_all(tmp_path):

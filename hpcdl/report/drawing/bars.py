@@ -133,10 +133,12 @@ def specify_stack(stack: Stack, colours: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _tabulate_stack(stack: Stack) -> Iterator[dict[str, Any]]:
-    longest = max((sum(_finite(value) for _, value in parts) for _, parts in stack.bars), default=0.0)
+    """Parts beside each other, those below zero to its left."""
+    longest = max((sum(abs(_finite(value)) for _, value in parts) for _, parts in stack.bars), default=0.0)
     for place, (label, parts) in enumerate(stack.bars):
-        begin = 0.0
+        reached = {True: 0.0, False: 0.0}
         for name, value in parts:
+            begin = reached[value >= 0]
             end = begin + _finite(value)
             yield {
                 "key": write_key(place, label),
@@ -149,9 +151,9 @@ def _tabulate_stack(stack: Stack) -> Iterator[dict[str, Any]]:
                 "tip": write_tip(
                     ("of", label), ("part", name), (title_axis(stack.value), write_value(value, stack.value))
                 ),
-                "roomy": longest > 0 and _finite(value) >= ROOM * longest,
+                "roomy": longest > 0 and abs(_finite(value)) >= ROOM * longest,
             }
-            begin = end
+            reached[value >= 0] = end
 
 
 def _finite(value: float) -> float:

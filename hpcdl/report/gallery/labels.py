@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hpcdl.records import Missing
 from hpcdl.report.wording import name_engine, name_hardware, name_model, name_size
 
 if TYPE_CHECKING:
@@ -11,6 +13,28 @@ if TYPE_CHECKING:
 
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.launch import LaunchResult
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A launch that stands for its run's others of the same network and engine. `only`: there is no other run."""
+
+    result: RunResult
+    launch: LaunchResult
+    only: bool
+
+    @property
+    def key(self) -> str:
+        """What tells its pictures from those of other runs and launches: empty where there are none."""
+        end = self.result.run_id.rpartition("-")[2]
+        alone = len(self.result.trainings) == 1
+        return f"-{self.launch.plan.index}" * (not alone) if self.only else f"-{end}-{self.launch.plan.index}"
+
+    @property
+    def words(self) -> str:
+        """'run k3f9, launch 3: AlexNet · …'."""
+        end = self.result.run_id.rpartition("-")[2]
+        return f"run {end}, launch {self.launch.plan.index}: {describe(self.launch)}"
 
 
 def describe(launch: LaunchResult) -> str:
@@ -29,15 +53,22 @@ def mark(text: str, rehearsal: str | None) -> str:
     return f"{text} · REHEARSAL: {rehearsal}" if rehearsal else text
 
 
-def choose_largest(results: Sequence[RunResult]) -> list[LaunchResult]:
-    """Of each run and network the largest launch that completed in full: one picture stands for its repeats."""
-    chosen: dict[tuple[str, str, str], LaunchResult] = {}
+def choose_largest(results: Sequence[RunResult]) -> list[Shown]:
+    """Of each run, network and engine the largest launch that completed in full: one picture stands for its repeats.
+
+    One that is published goes before one that is not.
+    """
+    chosen: dict[tuple[str, str, str], Shown] = {}
     for result in results:
         for launch in _find_complete(result.trainings):
             key = (result.run_id, launch.plan.train.model, launch.engine)
-            if key not in chosen or launch.world_size > chosen[key].world_size:
-                chosen[key] = launch
+            if key not in chosen or _weigh(launch) > _weigh(chosen[key].launch):
+                chosen[key] = Shown(result, launch, only=len(results) == 1)
     return list(chosen.values())
+
+
+def _weigh(launch: LaunchResult) -> tuple[int, bool]:
+    return launch.world_size, not isinstance(launch.images_per_s, Missing)
 
 
 def _find_complete(launches: Iterable[LaunchResult]) -> list[LaunchResult]:

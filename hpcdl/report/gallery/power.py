@@ -8,7 +8,7 @@ from hpcdl.analysis.boundaries import NAMES
 from hpcdl.analysis.energy import EnergyResult
 from hpcdl.analysis.meters import name_meter
 from hpcdl.records import Missing
-from hpcdl.report.gallery.labels import choose_largest, describe, mark, number
+from hpcdl.report.gallery.labels import choose_largest, mark, number
 from hpcdl.report.pictures import Axis, Dot, Lines, Picture, Scatter, Series, Stretch
 from hpcdl.report.wording import count, name_model, name_size
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.launch import LaunchResult
     from hpcdl.analysis.meters import Metered
+    from hpcdl.report.gallery.labels import Shown
     from hpcdl.report.pictures import Role
 
 # More courses in one picture cannot be told apart: those that draw most are shown.
@@ -28,27 +29,34 @@ MOST_COURSES = 8
 
 def draw_power(results: Sequence[RunResult]) -> Iterator[Picture]:
     """Power over time of the largest launch of each network, and throughput against power of all launches."""
-    launches = [one for one in choose_largest(results) if isinstance(one.energy, EnergyResult)]
-    for place, launch in enumerate(launches):
-        yield from _draw_courses(launch, number("power", place, len(launches)))
+    for shown in choose_largest(results):
+        if isinstance(shown.launch.energy, EnergyResult):
+            yield from _draw_courses(shown, shown.launch.energy)
     yield from _draw_against(results)
 
 
-def _draw_courses(launch: LaunchResult, key: str) -> Iterator[Picture]:
-    assert isinstance(launch.energy, EnergyResult)  # noqa: S101 (chosen by draw_power)
+def _draw_courses(shown_launch: Shown, energy: EnergyResult) -> Iterator[Picture]:
     meters = sorted(
-        (meter for meter in launch.energy.meters if meter.track.course_w),
+        (meter for meter in energy.meters if meter.track.course_w),
         key=lambda meter: -max(meter.track.course_w),
     )
     if not meters:
         return
     shown = meters[:MOST_COURSES]
     left_out = len(meters) - len(shown)
+    count_estimated = sum(meter.source.estimated for meter in shown)
+    estimated = (
+        ""
+        if not count_estimated
+        else "ESTIMATED · "
+        if count_estimated == len(shown)
+        else "part ESTIMATED · "
+    )
     yield Picture(
-        key=key,
+        key=f"power{shown_launch.key}",
         title="Power over time",
         beside="energy",
-        subtitle=describe(launch),
+        subtitle=f"{estimated}{shown_launch.words}",
         alt=f"Power of {count(len(shown), 'meter')} over time; the measured window is shaded.",
         form=Lines(
             Axis("time after the window's begin", "s", zero=False),
@@ -80,7 +88,7 @@ def _draw_against(results: Sequence[RunResult]) -> Iterator[Picture]:
             dot = _place(launch, figure)
             if dot is not None:
                 role: Role = "estimated" if figure.estimated else "measured"
-                name = name_model(launch.plan.train.model)
+                name = f"{name_model(launch.plan.train.model)}{' (ESTIMATED power)' * (figure.estimated > 0)}"
                 series = found.setdefault((figure.boundary, _name_kinds(figure)), {})
                 series.setdefault((name, role), []).append(dot)
     rehearsal = next((result.rehearsal for result in results if result.rehearsal), None)

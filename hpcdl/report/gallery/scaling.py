@@ -30,7 +30,7 @@ def draw_scaling(
         if len(known) > 1:
             yield _draw_speed_up(scaling, known, expected, number("speed-up", **name))
             yield _draw_efficiency(scaling, known, expected, number("efficiency", **name))
-        elif any(not isinstance(point.images_per_s, Missing) for point in scaling.points):
+        elif sum(not isinstance(point.images_per_s, Missing) for point in scaling.points) > 1:
             yield _draw_throughput(scaling, number("throughput", **name))
 
 
@@ -140,7 +140,9 @@ def _draw_throughput(scaling: Scaling, key: str) -> Picture:
             Axis("images/s", "images/s"),
             (Series("measured", "measured", dots),),
         ),
-        caption="speed-up and efficiency are withheld: --force shows them" if scaling.rehearsal else "",
+        caption="speed-up and efficiency are withheld: --force shows them"
+        if scaling.rehearsal and not scaling.forced
+        else "",
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from hpcdl.analysis.pace import Pace
 from hpcdl.estimates.steady import NoSteadyState
 from hpcdl.records import Missing
-from hpcdl.report.gallery.labels import choose_largest, describe, mark, number
+from hpcdl.report.gallery.labels import choose_largest, mark
 from hpcdl.report.pictures import Axis, Dot, HeatMap, Lines, Picture, Series, Stack, Stretch
 from hpcdl.report.wording import name_size
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.job import RunResult
     from hpcdl.analysis.launch import LaunchResult
     from hpcdl.columns import StepTable
+    from hpcdl.report.gallery.labels import Shown
 
 # Columns of the map of ranks and steps: more cannot be told apart on a page.
 MOST_COLUMNS = 120
@@ -30,15 +31,14 @@ PHASES = ("input wait", "compute", "exchange wait", "update")
 
 def draw_steps(results: Sequence[RunResult]) -> Iterator[Picture]:
     """The course of step times, the map of ranks, and the loss, of the largest launch of each network."""
-    launches = choose_largest(results)
-    for place, launch in enumerate(launches):
-        name = {"place": place, "count": len(launches)}
+    for shown in choose_largest(results):
+        launch = shown.launch
         if isinstance(launch.pace, Pace):
-            yield _draw_periods(launch, launch.pace, number("step-times", **name))
+            yield _draw_periods(shown, launch.pace)
         if launch.steps is not None and launch.world_size > 1 and len(launch.steps.measured):
-            yield _draw_ranks(launch, launch.steps.measured, number("ranks", **name))
+            yield _draw_ranks(shown, launch.steps.measured)
         if len(launch.losses) > 1:
-            yield _draw_loss(launch, number("loss", **name))
+            yield _draw_loss(shown)
 
 
 def draw_phases(results: Sequence[RunResult]) -> Iterator[Picture]:
@@ -88,7 +88,7 @@ def draw_attributions(attributions: Sequence[Attribution], results: Sequence[Run
     for one in attributions:
         parts = [(share.key, share.time_s) for share in one.shares if not isinstance(share.time_s, Missing)]
         if len(parts) == len(one.shares):
-            named = tuple((_PARTS[key], max(0.0, time_s.value)) for key, time_s in parts)
+            named = tuple((_PARTS[key], time_s.value) for key, time_s in parts)
             bars.append((f"{name_size(one.nodes, one.ranks)}, {one.engine}", named))
     if bars:
         yield Picture(
@@ -96,16 +96,16 @@ def draw_attributions(attributions: Sequence[Attribution], results: Sequence[Run
             title="Where the time goes",
             subtitle=mark("mean step, by launches that leave one thing out each", _find_rehearsal(results)),
             alt=" ".join(one.verdict for one in attributions),
-            form=Stack(Axis("mean step", "s"), tuple(bars)),
+            form=Stack(Axis("parts of the mean step", "s"), tuple(bars)),
             beside="attribution",
-            caption="a part below zero (input and exchange hinder each other) has no length here: see the table",
+            caption="the parts add up to the mean step; one left of zero: input and exchange hinder each other",
         )
 
 
 _PARTS = {"compute": "compute", "exchange": "exposed communication", "input": "input wait", "other": "other"}
 
 
-def _draw_periods(launch: LaunchResult, pace: Pace, key: str) -> Picture:
+def _draw_periods(shown: Shown, pace: Pace) -> Picture:
     first = pace.last - len(pace.periods_s)
     dots = tuple(Dot(first + place, float(period)) for place, period in enumerate(pace.periods_s))
     steady = not isinstance(pace.steady, NoSteadyState)
@@ -113,10 +113,10 @@ def _draw_periods(launch: LaunchResult, pace: Pace, key: str) -> Picture:
     median_s = float(np.median(pace.periods_s))
     told = f"{pace.steady_steps} of {len(dots)} are steady" if steady else "no steady state"
     return Picture(
-        key=key,
+        key=f"step-times{shown.key}",
         title="Step times",
         beside="launches",
-        subtitle=describe(launch),
+        subtitle=shown.words,
         alt=f"{len(dots)} steps, median {1000 * median_s:.1f} ms; {told}.",
         form=Lines(
             Axis("step", zero=False, whole=True),
@@ -130,15 +130,16 @@ def _draw_periods(launch: LaunchResult, pace: Pace, key: str) -> Picture:
     )
 
 
-def _draw_ranks(launch: LaunchResult, steps: StepTable, key: str) -> Picture:
+def _draw_ranks(shown: Shown, steps: StepTable) -> Picture:
+    launch = shown.launch
     ranks, columns, values = _map_ranks(steps)
     hosts = {view.rank: view.host for view in launch.environment.hosts} if launch.environment else {}
     slowest = int(np.nanargmax(np.nanmean(values, axis=1)))
     return Picture(
-        key=key,
+        key=f"ranks{shown.key}",
         title="Own work of each rank",
         beside="launches",
-        subtitle=describe(launch),
+        subtitle=shown.words,
         alt=f"{len(ranks)} ranks over the steps; on average rank {ranks[slowest]} worked longest by itself.",
         form=HeatMap(
             Axis("step"),
@@ -171,13 +172,13 @@ def _name_group(numbers: NDArray[np.int32]) -> str:
     return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
 
 
-def _draw_loss(launch: LaunchResult, key: str) -> Picture:
-    dots = tuple(Dot(step, loss) for step, loss in enumerate(launch.losses))
+def _draw_loss(shown: Shown) -> Picture:
+    dots = tuple(Dot(step, loss) for step, loss in enumerate(shown.launch.losses))
     return Picture(
-        key=key,
+        key=f"loss{shown.key}",
         title="Loss",
         beside="launches",
-        subtitle=describe(launch),
+        subtitle=shown.words,
         alt=f"The loss goes from {dots[0].y:.4g} to {dots[-1].y:.4g} in {len(dots)} steps.",
         form=Lines(
             Axis("step", zero=False, whole=True), Axis("loss", "loss"), (Series("loss", "measured", dots),)
