@@ -193,10 +193,12 @@ def _divide(measure: Measure, cpu: Side, gpu: Side, one: Amount, other: Amount) 
 
 def _list_measures(side: Side) -> Iterator[tuple[Measure, Amount]]:
     costs = side.costs
-    rate = costs.configuration.rate
+    rate, withheld = costs.configuration.rate, costs.configuration.withheld
     yield "images_per_s", rate
-    yield "images_per_s_per_node", multiply(rate, 1 / side.counted.nodes)
-    yield "images_per_s_per_device", multiply(rate, derive(lambda count: 1 / count, side.counted.devices))
+    # Where nobody knows how many nodes have worked, neither does anybody know what one of them does.
+    yield "images_per_s_per_node", withhold(multiply(rate, 1 / side.counted.nodes), withheld)
+    per_device = multiply(rate, derive(lambda count: 1 / count, side.counted.devices))
+    yield "images_per_s_per_device", withhold(per_device, withheld)
     yield "average_w", Amount(costs.power_w)
     yield "images_per_j", costs.images_per_j
     yield "total_per_million", costs.parts.total

@@ -166,7 +166,8 @@ def _note(one: Pairing) -> Iterator[Note]:
             "warning",
             f"not all of the audit of the CPU side held, and the ratios may flatter the GPU: {'; '.join(failed)}",
         )
-    if one.cpu.counted.nodes != one.gpu.counted.nodes:
+    withheld = one.cpu.costs.configuration.withheld or one.gpu.costs.configuration.withheld
+    if one.cpu.counted.nodes != one.gpu.counted.nodes and not withheld:
         yield Note(
             "warning",
             f"{one.cpu.counted.words} against {one.gpu.counted.words}: read the ratios per node and per device",

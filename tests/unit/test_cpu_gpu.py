@@ -128,6 +128,11 @@ def test_a_cpu_that_does_what_it_can(tmp_path):
             "all cores compute",
             "1 x 16 threads on node1, which has 8 cores: threads wait for each",
         ),
+        (
+            {"sockets": (0,), "sockets_of_host": 1, "cores": tuple(range(4)), "affinity": tuple(range(4))},
+            "all cores compute",
+            "1 x 8 threads on node1 may run on 4 of its 8 cores: the others stand idle",
+        ),
         ({"vector": "AVX2"}, "vector instructions", "AVX2 on node1, whose processor has AVX512"),
         ({"sockets": (1,)}, "all sockets are used", "1 of 2"),
     ],
@@ -251,7 +256,28 @@ def test_machines_in_disguise_give_no_ratio(tmp_path):
         write_cpu(tmp_path, nodes=(2,), rates=(190.0,), meters=meters, how=how), write_gpu(tmp_path)
     )
     assert lines["images_per_s"].ratio.value.missing.startswith("2 nodes were 1 machine")
-    assert found.cpu.counted.nodes == 2
+    # One machine is counted once, however many hosts it plays.
+    assert found.cpu.counted.words == "2 nodes on 1 machine, 2 sockets, 8 cores"
+    for measure in ("images_per_s_per_node", "images_per_s_per_device"):
+        assert lines[measure].cpu.value.missing.startswith("2 nodes were 1 machine")
+        assert isinstance(lines[measure].ratio.value, Missing)
+    assert lines["images_per_s"].cpu.value == pytest.approx(190)
+    answers = ask(found)
+    assert answers["all cores compute"] == (
+        "failed",
+        "2 x 8 threads on node1 and node2, one machine, which has 8 cores: threads wait for each other",
+    )
+    assert answers["ranks have cores of their own"][0] == "failed"
+    assert answers["all sockets are used"] == ("held", "2 of 2")
+
+
+def test_hosts_whose_boot_id_was_not_read_are_counted_by_name(tmp_path):
+    meters = {host: packages(host) for host in ("node1", "node2")}
+    run = write_cpu(
+        tmp_path, nodes=(2,), rates=(190.0,), meters=meters, how={"host": TWO_SOCKETS | {"boot_id": ""}}
+    )
+    counted = count_hardware(analyse_run(run).launches[0])
+    assert counted.words == "2 nodes, 4 sockets, 16 cores"
 
 
 def test_energy_of_boards_is_not_held_against_energy_of_packages(tmp_path):
