@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FAIR_ARITHMETIC = 0.5
 # Of the step: a CPU that waits for images is not what is compared.
 FAIR_INPUT_WAIT = 0.1
+WORSE: tuple[Outcome, ...] = ("held", "could not look", "failed")
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,19 @@ class Answer:
 
 
 def audit(cpu: Configuration, gpu: Configuration) -> tuple[Answer, ...]:
-    """All questions to the CPU side; of several launches the first that has a throughput is looked at."""
-    launch = _choose(cpu)
-    answers = (ask(launch) for ask in _QUESTIONS)
-    return (*answers, _compare_types(launch, _choose(gpu)), _compare_batches(launch, _choose(gpu)))
+    """All questions to the CPU side: to each of its launches that has a throughput, and the worst answer counts."""
+    launches, other = choose_measured(cpu), choose_measured(gpu)[0]
+    answers = (_choose_worst([ask(launch) for launch in launches]) for ask in _QUESTIONS)
+    return (*answers, _compare_types(launches[0], other), _compare_batches(launches[0], other))
 
 
-def _choose(side: Configuration) -> LaunchResult:
-    return next((launch for launch in side.launches if launch.interval is not None), side.launches[0])
+def choose_measured(side: Configuration) -> tuple[LaunchResult, ...]:
+    """The launches that have a throughput; the first, where none of them has."""
+    return tuple(launch for launch in side.launches if launch.interval is not None) or side.launches[:1]
+
+
+def _choose_worst(answers: Sequence[Answer]) -> Answer:
+    return max(answers, key=lambda answer: WORSE.index(answer.outcome))
 
 
 def summarise(answers: tuple[Answer, ...]) -> str:
