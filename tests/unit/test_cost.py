@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hpcdl import report
 from hpcdl.analysis import amounts
 from hpcdl.analysis.amounts import Amount
-from hpcdl.analysis.break_even import Line, compare, compare_pairs, draw_line, find_crossing
+from hpcdl.analysis.break_even import Line, compare, compare_pairs, draw_band, find_crossing
 from hpcdl.analysis.cost import SECONDS_PER_YEAR, Use, split, study_costs
 from hpcdl.analysis.job import analyse_run
 from hpcdl.analysis.readings import Withheld
@@ -194,7 +194,7 @@ def test_twice_the_lifetime_is_half_the_capital(one, prices):
 def test_the_line_is_the_cost_at_every_utilisation(one, prices, utilisation):
     costs = pretend(one, prices)
     expected = split(one, prices.at("utilisation", utilisation)).total.value
-    assert draw_line(costs, with_idle=True).at(utilisation) == pytest.approx(expected, rel=1e-6)
+    assert draw_band(costs, with_idle=True).value.at(utilisation) == pytest.approx(expected, rel=1e-6)
 
 
 @given(uses, uses, tariffs, tariffs)
