@@ -152,6 +152,17 @@ def test_power_over_time_never_joins_estimates_and_measurements(tmp_path):
     assert trace(tmp_path, metric="images/J").courses[0].turns[0].change.relative > 0.15
 
 
+def test_a_change_of_estimates_is_an_estimate(tmp_path):
+    for day in range(1, 13):
+        make_metered_day(tmp_path, day, (300.0 if day < 7 else 250.0) + day / 10, ESTIMATE)
+    data = json.loads(as_json.render(describe_history(trace(tmp_path, metric="W"))))
+    [change] = data["changes"]
+    assert [change[key]["mark"] for key in ("before", "after", "change")] == ["estimated"] * 3
+    assert [row["change"]["mark"] for row in data["runs"] if row["change"]] == ["estimated"]
+    # The throughput beside it was measured.
+    assert "mark" not in data["runs"][0]["images_per_s"]
+
+
 def test_launches_of_one_run_that_were_metered_differently_have_no_mean(tmp_path):
     """200 W by a counter and 400 W by a specification are not 300 W by anything."""
     run = make_day(tmp_path, 1, [1000.0] * 2, power=True, recording={"clocks_s": {"node1": 0.0}})
