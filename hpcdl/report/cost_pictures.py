@@ -9,7 +9,7 @@ from hpcdl.report.assumptions import name_assumption, show_value
 from hpcdl.report.energies import join_basis
 from hpcdl.report.numbers import format_number, format_quantity
 from hpcdl.report.pictures import Axis, Picture, Swing, Tornado, Waterfall
-from hpcdl.report.verdicts import GUESSED
+from hpcdl.report.verdicts import GUESSED, tell_unknown_idle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ def _draw(
             subtitle=subtitle,
             alt=_describe_moves(one, moves[letter]),
             form=_make_tornado(one, moves[letter]),
-            caption=_join_captions(one, caption),
+            caption=_join_captions(one, [*tell_unknown_idle(one, moves[letter]), caption]),
         )
 
 
@@ -72,9 +72,9 @@ def _mark(one: Costs, study: CostStudy) -> str:
     return " · ".join(part for part in (boundary, f"energy {join_basis(one.figures)}", *rehearsal) if part)
 
 
-def _join_captions(one: Costs, caption: str) -> str:
+def _join_captions(one: Costs, captions: Sequence[str]) -> str:
     left_out = f"without {'; '.join(one.left_out)}" if one.left_out else ""
-    return ". ".join(part for part in (left_out, caption) if part)
+    return ". ".join(part for part in (left_out, *captions) if part)
 
 
 def _make_axis(one: Costs) -> Axis:

@@ -8,7 +8,8 @@ from hpcdl.analysis.tariffs import SWING
 from hpcdl.records import Missing
 from hpcdl.report.assumptions import name_assumption, show_value
 from hpcdl.report.content import Column, Quantity, Table
-from hpcdl.report.numbers import format_value
+from hpcdl.report.numbers import format_quantity, format_value
+from hpcdl.report.wording import join
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +48,25 @@ def make_sensitivity_table(costs: Sequence[Costs], moves: Mapping[str, Sequence[
     )
     rows = tuple(_make_move_row(one, move) for one in costs for move in moves[one.configuration.letter])
     title = "What the assumptions move: total of a million images"
-    return Table("sensitivity", title, columns, rows, captions=(SENSITIVITY_EXPLAINED,))
+    captions = [
+        told if len(costs) == 1 else f"{one.configuration.letter}: {told}"
+        for one in costs
+        for told in tell_unknown_idle(one, moves[one.configuration.letter])
+    ]
+    return Table("sensitivity", title, columns, rows, captions=(SENSITIVITY_EXPLAINED, *captions))
+
+
+def tell_unknown_idle(one: Costs, moves: Sequence[Move]) -> list[str]:
+    """'without idle power, which is not known, at a utilisation of 80.0 %': which ends cost more than is shown."""
+    return [
+        f"without idle power, which is not known, at a {name_assumption(move.range.name)} of {join(values)}"
+        for move in moves
+        if (
+            values := [
+                format_quantity(show_value(move.range.name, end, one.tariff)) for end in move.idle_unknown
+            ]
+        )
+    ]
 
 
 def _make_move_row(one: Costs, move: Move) -> tuple[Cell, ...]:

@@ -316,6 +316,28 @@ def test_sensitivity_by_hand(tmp_path):
     assert next(iter(moves)) in {"lifetime_years", "utilisation"}  # the widest first
 
 
+def test_an_end_that_needs_idle_power_says_that_it_is_without(tmp_path):
+    """Who always works needs no idle power; who works four fifths of the time does, and nobody has measured it."""
+    content = report.build(
+        [analyse_run(write_cpu(tmp_path, cost=COST | {"utilisation": 1.0}))], pictured=True
+    )
+    told = "without idle power, which is not known, at a utilisation of 80.0 %"
+    pictures = {picture.key: picture for picture in content.pictures}
+    assert told in pictures["cost-sensitivity"].caption
+    assert told not in pictures["cost"].caption
+    [table] = [table for table in content.sections if table.key == "sensitivity"]
+    assert table.captions[1:] == (told,)
+
+
+def test_where_idle_power_is_known_or_left_out_everywhere_no_end_says_so(tmp_path):
+    idle = {"power": {"idle_w": {"node1": {"package 0": 50, "dram 0": 10}}}}
+    for store, changes in (("a", {"cost": COST | {"utilisation": 1.0}, "site": idle}), ("b", {})):
+        [costs] = study_costs([analyse_run(write_cpu(tmp_path / store, **changes))]).costs
+        moves = move_assumptions(costs)
+        assert moves
+        assert not any(move.idle_unknown for move in moves)
+
+
 # ---- What is not priced ----
 
 
