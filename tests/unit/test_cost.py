@@ -338,6 +338,32 @@ def test_where_idle_power_is_known_or_left_out_everywhere_no_end_says_so(tmp_pat
         assert not any(move.idle_unknown for move in moves)
 
 
+def draw_five(store, *changes):
+    """Pictures of five configurations of different batches, the first of them the dearest."""
+    runs = [
+        write_cpu(store, run_id=f"run-{place}", batch=64 + place, cost=COST | {"node_price": price} | change)
+        for place, (price, change) in enumerate(zip((9e4, 5e4, 4e4, 3e4, 2e4), changes, strict=True))
+    ]
+    pictures = make_cost_chapter([analyse_run(run) for run in runs]).pictures
+    waterfalls = [picture for picture in pictures if isinstance(picture.form, Waterfall)]
+    [caption] = {picture.caption.rsplit(". ", 1)[-1] for picture in waterfalls}
+    return [picture.key for picture in waterfalls], caption
+
+
+def test_of_many_configurations_the_cheapest_are_drawn(tmp_path):
+    keys, caption = draw_five(tmp_path, *[{}] * 5)
+    assert keys == ["cost-b", "cost-c", "cost-d", "cost-e"]
+    assert caption == "the 4 cheapest of 5 configurations are drawn"
+
+
+def test_across_currencies_nothing_is_the_cheapest(tmp_path):
+    keys, caption = draw_five(tmp_path, {}, {"currency": "JPY"}, {}, {}, {})
+    assert keys == ["cost-a", "cost-b", "cost-c", "cost-d"]
+    assert caption == (
+        "the first 4 of 5 configurations are drawn, which are not of one currency, network and data"
+    )
+
+
 # ---- What is not priced ----
 
 
