@@ -95,15 +95,17 @@ def name_bounds(bounds: Range) -> str:
 
 
 def make_break_even_table(pairs: Sequence[BreakEven]) -> Table:
-    """One row for each pair of configurations."""
+    """One row for each pair of configurations; a range is never left out where its number stands."""
+    ends = [pair.ends for pair in pairs if pair.ends]
+    crossing, needed = any(one.utilisation for one in ends), any(one.needed for one in ends)
     columns = (
         Column("first", "first", left=True),
         Column("second", "second", left=True),
         Column("verdict", "both used equally", left=True),
         Column("utilisation", "break-even"),
-        Column("utilisation_interval", "its interval", left=True, rank=2),
+        Column("utilisation_interval", "its interval", left=True, hidden=not crossing),
         Column("needed", "needed by the first"),
-        Column("needed_interval", "its interval", left=True, rank=2),
+        Column("needed_interval", "its interval", left=True, hidden=not needed),
         Column("with_idle", "idle power", left=True, rank=1),
     )
     rows = tuple(_make_pair_row(pair) for pair in pairs)
@@ -170,5 +172,5 @@ def _describe_overlap(pair: BreakEven, first: str, second: str) -> str:
         if sure:
             end = f"above {format_value(sure.low, 'fraction')}" if sure.low else ""
             end = end or f"below {format_value(sure.high, 'fraction')}"
-            return f"{letter} is cheaper {end}; else they cannot be told apart: their intervals overlap"
-    return "they cannot be told apart: their intervals overlap"
+            return f"{letter} is cheaper {end}; else they cannot be told apart"
+    return "they cannot be told apart"
