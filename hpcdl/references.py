@@ -58,7 +58,7 @@ class Row(Frozen):
     """One figure, of `devices` devices together (None: the source does not say how many).
 
     Exactly one of: `images_per_s`; `step_s`, the seconds of one iteration, of which `forward_s` and `backward_s` are
-    parts; `speed_up` over one device; `efficiency`, its part of the ideal; `missing`, why there is none.
+    parts; `speed_up` over the series' base; `efficiency`, its part of the ideal; `missing`, why there is none.
     """
 
     label: str = ""
@@ -88,7 +88,8 @@ class Series(Frozen):
 
     `network` is what the source calls it. `same_as` names it in hpcdl, only where it is the very same network.
     `batch` are the images of one iteration over all devices, where a rate is to be made of an iteration's time. `mode`
-    is how the batch goes with the devices; None: the source does not say.
+    is how the batch goes with the devices, `base_devices` what its speed-ups or efficiencies are over; None: the source
+    does not say. Rates are compared with those of the fewest devices, and need no such word.
     """
 
     label: Text
@@ -96,6 +97,7 @@ class Series(Frozen):
     same_as: str | None = None
     batch: Count | None = None
     mode: Literal["weak", "strong"] | None = None
+    base_devices: Count | None = None
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
 
     @field_validator("same_as")
@@ -112,11 +114,21 @@ class Series(Frozen):
             raise ValueError("two rows have the same label and number of devices")
         return self
 
+    @model_validator(mode="after")
+    def _base_of_something(self) -> Self:
+        if self.base_devices is not None and not self.relative:
+            raise ValueError("base_devices is the base of a speed-up or an efficiency, and no row has one")
+        return self
+
+    @property
+    def relative(self) -> bool:
+        """Whether the source gives speed-ups or efficiencies, and not what they were made of."""
+        return any(row.speed_up or row.efficiency for row in self.rows)
+
     @property
     def scales(self) -> bool:
-        """Whether these are sizes of one thing, or speed-ups over one device, to be compared with each other."""
-        relative = any(row.speed_up or row.efficiency for row in self.rows)
-        return relative or len({row.devices for row in self.rows if row.devices}) > 1
+        """Whether these are sizes of one thing, or speed-ups over a base, to be compared with each other."""
+        return self.relative or len({row.devices for row in self.rows if row.devices}) > 1
 
 
 class System(Frozen):

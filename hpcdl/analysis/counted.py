@@ -18,12 +18,14 @@ NOT_RECORDED = "not recorded: this run is older than that record"
 
 @dataclass(frozen=True)
 class Counted:
-    """Over all nodes of a launch. Of sockets and cores: those of the ranks' affinities; None: not recorded.
+    """Over all machines of a launch. Of sockets and cores: those of the ranks' affinities; None: not recorded.
 
-    `cpus` are hardware threads of the affinities. `gpus` trained, of `gpus_there` that the launch had.
+    `nodes` as planned, and the `machines` that they were: fewer where some are one in disguise. `cpus` are hardware
+    threads of the affinities. `gpus` trained, of `gpus_there` that the launch had.
     """
 
     nodes: int
+    machines: int
     sockets: int | None
     sockets_there: int | None
     cores: int | None
@@ -41,8 +43,10 @@ class Counted:
 
     @property
     def words(self) -> str:
-        """'1 node, 8 GPUs', '1 node, 1 of 2 sockets, 12 of 24 cores'."""
+        """'1 node, 8 GPUs', '1 node, 1 of 2 sockets, 12 of 24 cores', '2 nodes on 1 machine, 2 sockets, 8 cores'."""
         nodes = _name(self.nodes, None, "node")
+        if self.machines < self.nodes:
+            nodes = f"{nodes} on {_name(self.machines, None, 'machine')}"
         if self.gpus:
             return f"{nodes}, {_name(self.gpus, self.gpus_there, 'GPU')}"
         if self.sockets is None or self.cores is None:
@@ -56,23 +60,29 @@ def _name(used: int, there: int | None, word: str) -> str:
     return f"{used} of {there} {word}{plural}" if there and there > used else f"{used} {word}{plural}"
 
 
-def count_hardware(launch: LaunchResult) -> Counted:
-    """What a launch has computed on; what no environment tells is as planned."""
-    by_host: dict[str, list[Host]] = {}
+def gather_views(launch: LaunchResult) -> dict[str, list[Host]]:
+    """What the ranks of each machine saw: by boot id, which hosts in disguise share; by host where it was not read."""
+    by_machine: dict[str, list[Host]] = {}
     for view in launch.environment.hosts if launch.environment else ():
-        by_host.setdefault(view.host, []).append(view)
-    hosts = list(by_host.values())
+        by_machine.setdefault(view.boot_id or f"host {view.host}", []).append(view)
+    return by_machine
+
+
+def count_hardware(launch: LaunchResult) -> Counted:
+    """What a launch has computed on, each machine counted once; what no environment tells is as planned."""
+    machines = list(gather_views(launch).values())
     gpus = {uuid for machine in launch.machines for uuid in machine.gpu_uuids}
-    there = launch.plan.gpus_per_node * launch.plan.nodes
+    number = min(len(machines) or launch.plan.nodes, launch.plan.nodes)
     return Counted(
         nodes=launch.plan.nodes,
-        sockets=_add_known(_count_distinct(view.sockets for view in views) for views in hosts),
-        sockets_there=_add_known(views[0].sockets_of_host for views in hosts),
-        cores=_add_known(_count_distinct(view.cores for view in views) for views in hosts),
-        cores_there=_add_known(views[0].cores_of_host for views in hosts),
-        cpus=sum(len({cpu for view in views for cpu in view.affinity}) for views in hosts),
+        machines=number,
+        sockets=_add_known(_count_distinct(view.sockets for view in views) for views in machines),
+        sockets_there=_add_known(views[0].sockets_of_host for views in machines),
+        cores=_add_known(_count_distinct(view.cores for view in views) for views in machines),
+        cores_there=_add_known(views[0].cores_of_host for views in machines),
+        cpus=sum(len({cpu for view in views for cpu in view.affinity}) for views in machines),
         gpus=len(gpus),
-        gpus_there=max(there, len(gpus)),
+        gpus_there=max(launch.plan.gpus_per_node * number, len(gpus)),
     )
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from hpcdl import networks
 from hpcdl.analysis.arithmetic import measure_arithmetic
-from hpcdl.analysis.counted import NOT_RECORDED, count_hardware
+from hpcdl.analysis.counted import NOT_RECORDED, count_hardware, gather_views
 from hpcdl.plan import SMALL_NETWORK_FLOPS
 from hpcdl.records import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from hpcdl.analysis.configurations import Configuration
     from hpcdl.analysis.gate import Outcome
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FAIR_ARITHMETIC = 0.5
 # Of the step: a CPU that waits for images is not what is compared.
 FAIR_INPUT_WAIT = 0.1
+WORSE: tuple[Outcome, ...] = ("held", "could not look", "failed")
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,19 @@ class Answer:
 
 
 def audit(cpu: Configuration, gpu: Configuration) -> tuple[Answer, ...]:
-    """All questions to the CPU side; of several launches the first that has a throughput is looked at."""
-    launch = _choose(cpu)
-    answers = (ask(launch) for ask in _QUESTIONS)
-    return (*answers, _compare_types(launch, _choose(gpu)), _compare_batches(launch, _choose(gpu)))
+    """All questions to the CPU side: to each of its launches that has a throughput, and the worst answer counts."""
+    launches, other = choose_measured(cpu), choose_measured(gpu)[0]
+    answers = (_choose_worst([ask(launch) for launch in launches]) for ask in _QUESTIONS)
+    return (*answers, _compare_types(launches[0], other), _compare_batches(launches[0], other))
 
 
-def _choose(side: Configuration) -> LaunchResult:
-    return next((launch for launch in side.launches if launch.interval is not None), side.launches[0])
+def choose_measured(side: Configuration) -> tuple[LaunchResult, ...]:
+    """The launches that have a throughput; the first, where none of them has."""
+    return tuple(launch for launch in side.launches if launch.interval is not None) or side.launches[:1]
+
+
+def _choose_worst(answers: Sequence[Answer]) -> Answer:
+    return max(answers, key=lambda answer: WORSE.index(answer.outcome))
 
 
 def summarise(answers: tuple[Answer, ...]) -> str:
@@ -56,41 +62,55 @@ def summarise(answers: tuple[Answer, ...]) -> str:
     )
 
 
-def _gather(launch: LaunchResult) -> dict[str, list[Host]]:
-    by_host: dict[str, list[Host]] = {}
-    for view in launch.environment.hosts if launch.environment else ():
-        by_host.setdefault(view.host, []).append(view)
-    return by_host
-
-
 def _ask_cores(launch: LaunchResult) -> Answer:
-    """One computing thread for each core of the host, no more and no fewer."""
+    """One computing thread for each core of the machine, no more and no fewer; and all cores are theirs to run on."""
     question = "all cores compute"
-    for host, views in _gather(launch).items():
+    for views in gather_views(launch).values():
         threads, cores = sum(view.threads for view in views), views[0].cores_of_host
-        ranks = f"{len(views)} x {views[0].threads} threads on {host}"
-        if cores is None:
+        ranks = f"{_name_threads(views)} on {_name_hosts(views)}"
+        if cores is None or any(view.cores is None for view in views):
             return Answer(question, "could not look", f"{ranks}; its cores were {NOT_RECORDED}")
         if threads != cores:
             why = "cores stand idle" if threads < cores else "threads wait for each other"
             return Answer(question, "failed", f"{ranks}, which has {cores} cores: {why}")
+        allowed = len({core for view in views for core in view.cores or ()})
+        if allowed != cores:
+            why = f"{ranks} may run on {allowed} of its {cores} cores: the others stand idle"
+            return Answer(question, "failed", why)
     return _conclude(question, launch, count_hardware(launch).words)
 
 
+def _name_threads(views: Sequence[Host]) -> str:
+    """'2 x 4 threads'; '4 + 3 threads' where ranks have not all as many."""
+    counts = [view.threads for view in views]
+    if len(set(counts)) == 1:
+        return f"{len(counts)} x {counts[0]} threads"
+    return f"{' + '.join(map(str, counts))} threads"
+
+
+def _name_hosts(views: Sequence[Host]) -> str:
+    """'node1'; 'node1 and node2, one machine' where they share a boot id."""
+    hosts = list(dict.fromkeys(view.host for view in views))
+    if len(hosts) == 1:
+        return hosts[0]
+    named = f"{hosts[0]} and {hosts[1]}" if len(hosts) == 2 else f"{hosts[0]} and {len(hosts) - 1} more hosts"
+    return f"{named}, one machine"
+
+
 def _ask_affinity(launch: LaunchResult) -> Answer:
-    """Ranks of one host do not share cores."""
+    """Ranks of one machine do not share cores."""
     question = "ranks have cores of their own"
-    for host, views in _gather(launch).items():
+    machines = gather_views(launch)
+    for views in machines.values():
         taken: set[int] = set()
         for view in views:
             # By core where that is known: two threads of one core are one core.
             own = set(view.affinity if view.cores is None else view.cores)
             if own & taken:
-                return Answer(
-                    question, "failed", f"rank {view.rank} on {host} shares cores with another rank"
-                )
+                where = f"rank {view.rank} on {view.host}"
+                return Answer(question, "failed", f"{where} shares cores with another rank")
             taken |= own
-    ranks = max((len(views) for views in _gather(launch).values()), default=0)
+    ranks = max((len(views) for views in machines.values()), default=0)
     return _conclude(
         question, launch, f"{ranks} rank{'s' * (ranks != 1)} on each host, none overlaps another"
     )
@@ -128,7 +148,7 @@ def _read_blas(launch: LaunchResult) -> str | None:
 def _ask_vectors(launch: LaunchResult) -> Answer:
     """Torch's own loops use what the processor has; oneDNN chooses for itself."""
     question = "vector instructions"
-    for views in _gather(launch).values():
+    for views in gather_views(launch).values():
         for view in views:
             if view.vector is None:
                 return Answer(question, "could not look", NOT_RECORDED)
@@ -139,7 +159,7 @@ def _ask_vectors(launch: LaunchResult) -> Answer:
             if view.vector != view.vector_of_cpu:
                 detail = f"{view.vector} on {view.host}, whose processor has {view.vector_of_cpu}"
                 return Answer(question, "failed", detail)
-    vectors = sorted({view.vector or "" for views in _gather(launch).values() for view in views})
+    vectors = sorted({view.vector or "" for views in gather_views(launch).values() for view in views})
     return _conclude(question, launch, ", ".join(vectors))
 
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 from hpcdl.analysis.accuracy import reach_accuracy
 from hpcdl.analysis.amounts import Amount, divide, multiply, withhold
-from hpcdl.analysis.configurations import Configuration, gather_configurations
+from hpcdl.analysis.configurations import gather_configurations
 from hpcdl.analysis.cost import price_all
 from hpcdl.analysis.counted import Counted, count_hardware
-from hpcdl.analysis.cpu_audit import Answer, audit
+from hpcdl.analysis.cpu_audit import Answer, audit, choose_measured
 from hpcdl.analysis.readings import derive
-from hpcdl.records import Missing
+from hpcdl.analysis.unions import Union, unite
+from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,10 +55,16 @@ _ALIKE = (
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One configuration, and what it takes to reach the accuracy that was asked for."""
+    """One configuration, and what it takes to reach the accuracy that was asked for.
+
+    `counted` is of its first launch, and `devices` of all; Missing where they are not the same. `total` is of a million
+    images; Missing where its launches were under different prices.
+    """
 
     costs: Costs
     counted: Counted
+    devices: Reading
+    total: Amount
     time_s: Amount
     energy_j: Amount
 
@@ -76,7 +83,8 @@ class Line:
 class Pairing:
     """A CPU side and a GPU side, their measures, and the audit of the CPU side.
 
-    `sizes` are the numbers of nodes that each side was measured on. `boundary` is that of the energy on both sides.
+    `sizes` are the numbers of nodes that each side was measured on, `ranks` those of ranks on the nodes that are
+    compared, of which the most are. `boundary` is that of the energy on both sides.
     """
 
     cpu: Side
@@ -85,6 +93,7 @@ class Pairing:
     lines: tuple[Line, ...]
     audit: tuple[Answer, ...]
     sizes: tuple[tuple[int, ...], tuple[int, ...]]
+    ranks: tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -104,8 +113,9 @@ def confront(
 ) -> Confrontation:
     """Every CPU side against every GPU side that trained the same.
 
-    Of several sizes the smallest number of nodes that both sides have is taken, with all its ranks; where they have
-    none in common, each side's smallest.
+    Launches that differ in nothing but their prices are one side, whose cost is missing. Of several sizes the smallest
+    number of nodes that both sides have is taken, with the most ranks; where they have none in common, each side's
+    smallest.
 
     Args:
         results: The runs.
@@ -117,64 +127,78 @@ def confront(
         UnknownName: There is no such boundary.
         Mistake: The boundary asked for is not there on both sides.
     """
-    found = gather_configurations(results, pricing)
-    cpus, gpus = (_group([one for one in found if one.device == device]) for device in ("cpu", "gpu"))
+    cpus, gpus = (_group(results, pricing, device) for device in ("cpu", "gpu"))
     pairings, refusals = [], []
-    for cpu, gpu in product(cpus.values(), gpus.values()):
-        if _read_key(cpu[0]) == _read_key(gpu[0]):
+    for (question, cpu), (other, gpu) in product(cpus.items(), gpus.items()):
+        keys = _read_key(question, cpu), _read_key(other, gpu)
+        if keys[0] == keys[1]:
             pairings.append(_pair(cpu, gpu, boundary, accuracy))
-        elif _read_key(cpu[0])[0] == _read_key(gpu[0])[0]:
-            refusals.append(_tell_difference(cpu[0], gpu[0]))
+        elif keys[0][0] == keys[1][0]:
+            refusals.append(_tell_difference(question.work.model, *keys))
     return Confrontation(tuple(pairings), tuple(dict.fromkeys(refusals)))
 
 
-def _group(configurations: Sequence[Configuration]) -> dict[Question, list[Configuration]]:
-    groups: dict[Question, list[Configuration]] = {}
-    for one in configurations:
-        groups.setdefault(one.question, []).append(one)
+def _group(results: Sequence[RunResult], pricing: Pricing | None, device: str) -> dict[Question, list[Union]]:
+    groups: dict[Question, list[Union]] = {}
+    for one in unite(gather_configurations(results, pricing)):
+        if one.configuration.device == device:
+            groups.setdefault(one.configuration.question, []).append(one)
     return groups
 
 
-def _read_key(one: Configuration) -> tuple[object, ...]:
-    work = one.question.work
-    return (*one.subject, work.dtype, work.exchange, one.question.batch.mode)
+def _read_key(question: Question, side: Sequence[Union]) -> tuple[object, ...]:
+    work = question.work
+    return (*side[0].configuration.subject, work.dtype, work.exchange, question.batch.mode)
 
 
-def _tell_difference(cpu: Configuration, gpu: Configuration) -> str:
+def _tell_difference(model: str, cpu: tuple[object, ...], gpu: tuple[object, ...]) -> str:
     """'AlexNet: number type: fp32 on the CPU, bf16 on the GPU'."""
-    named = zip(_ALIKE, _read_key(cpu), _read_key(gpu), strict=True)
+    named = zip(_ALIKE, cpu, gpu, strict=True)
     told = [f"{name}: {one} on the CPU, {other} on the GPU" for name, one, other in named if one != other]
-    return f"{cpu.question.work.model} is not compared: {'; '.join(told)}"
+    return f"{model} is not compared: {'; '.join(told)}"
 
 
 def _pair(
-    cpus: Sequence[Configuration],
-    gpus: Sequence[Configuration],
-    boundary: str | None,
-    accuracy: float | None,
+    cpus: Sequence[Union], gpus: Sequence[Union], boundary: str | None, accuracy: float | None
 ) -> Pairing:
-    sizes = tuple(sorted({one.nodes for one in cpus})), tuple(sorted({one.nodes for one in gpus}))
+    sizes = _list_nodes(cpus), _list_nodes(gpus)
     common = set(sizes[0]) & set(sizes[1])
-    chosen = [_choose(side, min(common or nodes)) for side, nodes in zip((cpus, gpus), sizes, strict=True)]
-    study = price_all(chosen, boundary)
-    cpu, gpu = (_make_side(one, accuracy) for one in study.costs)
+    sides = [
+        [one for one in side if one.configuration.nodes == min(common or nodes)]
+        for side, nodes in zip((cpus, gpus), sizes, strict=True)
+    ]
+    chosen = [max(side, key=lambda one: one.configuration.ranks) for side in sides]
+    study = price_all([one.configuration for one in chosen], boundary)
+    cpu, gpu = (_make_side(*one, accuracy) for one in zip(study.costs, chosen, strict=True))
     return Pairing(
         cpu=cpu,
         gpu=gpu,
         boundary=study.boundary,
         lines=tuple(_compare(cpu, gpu)),
-        audit=audit(chosen[0], chosen[1]),
+        audit=audit(chosen[0].configuration, chosen[1].configuration),
         sizes=sizes,
+        ranks=(_list_ranks(sides[0]), _list_ranks(sides[1])),
     )
 
 
-def _choose(side: Sequence[Configuration], nodes: int) -> Configuration:
-    return max((one for one in side if one.nodes == nodes), key=lambda one: one.ranks)
+def _list_nodes(side: Sequence[Union]) -> tuple[int, ...]:
+    return tuple(sorted({one.configuration.nodes for one in side}))
 
 
-def _make_side(costs: Costs, accuracy: float | None) -> Side:
+def _list_ranks(side: Sequence[Union]) -> tuple[int, ...]:
+    return tuple(sorted(one.configuration.ranks for one in side))
+
+
+def _make_side(costs: Costs, union: Union, accuracy: float | None) -> Side:
     time_s, energy_j = reach_accuracy(costs, accuracy)
-    return Side(costs, count_hardware(costs.configuration.launches[0]), time_s, energy_j)
+    launches = choose_measured(costs.configuration)
+    counts = list(dict.fromkeys(count_hardware(launch) for launch in launches))
+    devices = counts[0].devices
+    if len({count.devices for count in counts}) > 1:
+        told = sorted({count.words for count in counts})
+        devices = Missing(missing=f"its launches were not on the same: {'; '.join(told)}")
+    total = costs.parts.total if union.unpriced is None else Amount(union.unpriced)
+    return Side(costs, counts[0], devices, total, time_s, energy_j)
 
 
 def _compare(cpu: Side, gpu: Side) -> Iterator[Line]:
@@ -193,12 +217,14 @@ def _divide(measure: Measure, cpu: Side, gpu: Side, one: Amount, other: Amount) 
 
 def _list_measures(side: Side) -> Iterator[tuple[Measure, Amount]]:
     costs = side.costs
-    rate = costs.configuration.rate
+    rate, withheld = costs.configuration.rate, costs.configuration.withheld
     yield "images_per_s", rate
-    yield "images_per_s_per_node", multiply(rate, 1 / side.counted.nodes)
-    yield "images_per_s_per_device", multiply(rate, derive(lambda count: 1 / count, side.counted.devices))
+    # Where nobody knows how many nodes have worked, neither does anybody know what one of them does.
+    yield "images_per_s_per_node", withhold(multiply(rate, 1 / side.counted.nodes), withheld)
+    per_device = multiply(rate, derive(lambda count: 1 / count, side.devices))
+    yield "images_per_s_per_device", withhold(per_device, withheld)
     yield "average_w", Amount(costs.power_w)
     yield "images_per_j", costs.images_per_j
-    yield "total_per_million", costs.parts.total
+    yield "total_per_million", side.total
     yield "time_to_accuracy_s", side.time_s
     yield "energy_to_accuracy_j", side.energy_j

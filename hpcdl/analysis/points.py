@@ -22,7 +22,8 @@ Metric = Literal["images/s", "images/J", "W"]
 class Point:
     """One run on a line, over its launches there: rates are harmonic means, watts arithmetic ones.
 
-    `value` and `interval` are of the metric, the others beside it.
+    `value` and `interval` are of the metric, the others beside it. Where its launches were metered differently, it has
+    no energy, and neither `boundary` nor `basis`.
     """
 
     run_id: str
@@ -42,10 +43,15 @@ class Point:
 
 def sum_up(rows: Sequence[Row], metric: Metric) -> Point:
     """The rows of one run on one line."""
-    first = rows[0]
+    first, meters = rows[0], _list_meters(rows)
     rate, rate_interval = _combine(rows, "images_per_s", "why_missing")
     efficiency, its_interval = _combine(rows, "images_per_j", "energy_missing")
-    watts = _mean(rows, "average_w")
+    watts, joules = _mean(rows, "average_w"), _mean(rows, "j_per_image")
+    if len(meters) > 1:
+        told = "; ".join(f"{boundary}, {basis}" for boundary, basis in meters)
+        watts = joules = efficiency = Missing(missing=f"its launches were metered differently: {told}")
+        its_interval = None
+    boundary, basis = meters[0] if len(meters) == 1 else (None, None)
     values: dict[Metric, tuple[Reading, Interval | None]] = {
         "images/s": (rate, rate_interval),
         "images/J": (efficiency, its_interval),
@@ -61,12 +67,22 @@ def sum_up(rows: Sequence[Row], metric: Metric) -> Point:
         images_per_s=rate,
         rate_interval=rate_interval,
         average_w=watts,
-        j_per_image=_mean(rows, "j_per_image"),
+        j_per_image=joules,
         images_per_j=efficiency,
-        boundary=_read_text(rows, "boundary"),
-        basis=_read_text(rows, "basis"),
+        boundary=boundary,
+        basis=basis,
         rows=tuple(rows),
     )
+
+
+def _list_meters(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """The different boundaries and bases of the launches that have energy: none of them is averaged with another.
+
+    Where no launch has any, those of what is withheld.
+    """
+    told = [row for row in rows if row["boundary"] is not None]
+    valued = [row for row in told if row["average_w"] is not None or row["j_per_image"] is not None]
+    return list(dict.fromkeys((str(row["boundary"]), str(row["basis"])) for row in valued or told[:1]))
 
 
 def _read_text(rows: Sequence[Row], column: str) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from hpcdl import networks
-from hpcdl.analysis.gains import Rate, compare_rates
+from hpcdl.analysis.gains import Rate, compare_rates, compare_with_base
 from hpcdl.records import Missing, Reading
 from hpcdl.references import load_references
 
@@ -17,20 +17,31 @@ if TYPE_CHECKING:
     from hpcdl.references import Reference, Row, Series
 
 NO_RATE = Missing(missing="the source gives no images/s")
+NO_BASE = Missing(missing="the source does not say over how many devices")
+
+
+@dataclass(frozen=True)
+class PublishedGain:
+    """One row over the base. `relative` is N: devices over those of the base; Missing where that is not given."""
+
+    relative: Reading
+    speed_up: Reading
+    efficiency: Reading
+    karp_flatt: Reading
 
 
 @dataclass(frozen=True)
 class PublishedPoint:
     """One row. `computed` is how `images_per_s` follows from what was read (empty: it was read itself).
 
-    `gain` is over the fewest devices of the series, or over the base of the source's own speed-up; None where the
-    series is no scaling.
+    `gain` is over the fewest devices of the series, or over the base of the source's own speed-up or efficiency,
+    without which nothing more than that follows; None where the series is no scaling.
     """
 
     row: Row
     images_per_s: Reading
     computed: str
-    gain: Gain | None
+    gain: PublishedGain | None
 
 
 class PublishedRate(NamedTuple):
@@ -45,7 +56,9 @@ class PublishedRate(NamedTuple):
 def work_out(series: Series) -> tuple[PublishedPoint, ...]:
     """Every row of a series, with what follows from it."""
     rates = [_read_rate(row, series) for row in series.rows]
-    gains = _compare(series, rates) if series.scales else [None] * len(rates)
+    gains: Sequence[PublishedGain | None] = [None] * len(rates)
+    if series.scales:
+        gains = _read_gains(series) if series.relative else _compare(series, rates)
     return tuple(
         PublishedPoint(row, rate, _tell_how(row, series), gain)
         for row, rate, gain in zip(series.rows, rates, gains, strict=True)
@@ -66,21 +79,37 @@ def _tell_how(row: Row, series: Series) -> str:
     return f"{series.batch:,} images / {row.step_s:g} s"
 
 
-def _compare(series: Series, rates: Sequence[Reading]) -> Sequence[Gain | None]:
-    """Over the fewest devices; a speed-up that was read is over one device, whose rate is 1 then."""
-    relative = [_read_relative(row) for row in series.rows]
-    if any(one is not None for one in relative):
-        pairs = zip(series.rows, relative, strict=True)
-        sizes = [Rate(row.devices or 1, NO_RATE if one is None else one) for row, one in pairs]
-        return compare_rates([Rate(1, 1.0), *sizes])[1:]
+def _compare(series: Series, rates: Sequence[Reading]) -> list[PublishedGain]:
+    """Over the fewest devices."""
     sizes = [Rate(row.devices or 1, rate) for row, rate in zip(series.rows, rates, strict=True)]
-    return compare_rates(sizes)
+    return [_keep(gain) for gain in compare_rates(sizes)]
 
 
-def _read_relative(row: Row) -> float | None:
+def _read_gains(series: Series) -> list[PublishedGain]:
+    """Of a speed-up or an efficiency that was read: over the source's base, where it names one."""
+    base = series.base_devices
+    if base is None:
+        return [_read_alone(row) for row in series.rows]
+    return [
+        _keep(compare_with_base(Rate(row.devices or base, _read_relative(row, base)), Rate(base, 1.0)))
+        for row in series.rows
+    ]
+
+
+def _read_relative(row: Row, base: int) -> Reading:
+    """The rate over that of the base."""
     if row.efficiency is not None:
-        return row.efficiency * (row.devices or 1)
-    return row.speed_up
+        return row.efficiency * (row.devices or base) / base
+    return NO_RATE if row.speed_up is None else row.speed_up
+
+
+def _read_alone(row: Row) -> PublishedGain:
+    lacking = NO_BASE if row.speed_up or row.efficiency else NO_RATE
+    return PublishedGain(NO_BASE, row.speed_up or lacking, row.efficiency or lacking, lacking)
+
+
+def _keep(gain: Gain) -> PublishedGain:
+    return PublishedGain(gain.relative, gain.speed_up, gain.efficiency, gain.karp_flatt)
 
 
 def published_rates(model: str) -> tuple[PublishedRate, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.cost import split
+from hpcdl.analysis.readings import is_absent
 from hpcdl.analysis.tariffs import list_ranges
 from hpcdl.records import Missing, Reading
 
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Move:
-    """One assumption at both ends, and what the total becomes there."""
+    """One assumption at both ends, and what the total becomes there.
+
+    `idle_unknown` are the values at which idle power would be part of the total, and is not known, where the total
+    itself needs none: who always works is never idle.
+    """
 
     range: Range
     at_low: Reading
     at_high: Reading
+    idle_unknown: tuple[float, ...] = ()
 
     @property
     def width(self) -> float:
@@ -35,8 +41,16 @@ def move_assumptions(costs: Costs) -> tuple[Move, ...]:
     if isinstance(costs.parts.total.value, Missing):
         return ()
 
-    def total_at(name: Range, value: float) -> Reading:
-        return split(costs.use, costs.tariff.at(name.name, value)).total.value
-
-    moves = [Move(one, total_at(one, one.low), total_at(one, one.high)) for one in list_ranges(costs.tariff)]
+    moves = [_move(costs, one) for one in list_ranges(costs.tariff)]
     return tuple(sorted((move for move in moves if move.width), key=lambda move: -move.width))
+
+
+def _move(costs: Costs, one: Range) -> Move:
+    ends = (one.low, one.high)
+    low, high = (split(costs.use, costs.tariff.at(one.name, end)) for end in ends)
+    unknown = tuple(
+        end
+        for end, parts in zip(ends, (low, high), strict=True)
+        if costs.idle_known and is_absent(parts.idle.value)
+    )
+    return Move(one, low.total.value, high.total.value, unknown)

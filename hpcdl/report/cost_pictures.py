@@ -9,7 +9,7 @@ from hpcdl.report.assumptions import name_assumption, show_value
 from hpcdl.report.energies import join_basis
 from hpcdl.report.numbers import format_number, format_quantity
 from hpcdl.report.pictures import Axis, Picture, Swing, Tornado, Waterfall
-from hpcdl.report.verdicts import GUESSED
+from hpcdl.report.verdicts import GUESSED, tell_unknown_idle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,19 +24,31 @@ PICTURED = 4
 def draw_costs(
     study: CostStudy, names: Mapping[str, str], moves: Mapping[str, Sequence[Move]]
 ) -> tuple[Picture, ...]:
-    """A waterfall and a tornado of each configuration that has a total, of the cheapest few of many."""
-    priced = [(total, one) for one in study.costs if not isinstance(total := one.parts.total.value, Missing)]
-    cheapest = [one for _, one in sorted(priced, key=lambda pair: pair[0])[:PICTURED]]
-    chosen = [one for one in study.costs if one in cheapest]
-    caption = (
-        f"the {PICTURED} cheapest of {len(priced)} configurations are drawn" if len(priced) > PICTURED else ""
-    )
+    """A waterfall and a tornado of each configuration that has a total, of a few of many."""
+    chosen, caption = _choose(study.costs)
     alone = len(study.costs) == 1
     return tuple(
         picture
         for one in chosen
         for picture in _draw(one, study, names[one.configuration.letter], moves, caption, alone=alone)
     )
+
+
+def _choose(costs: Sequence[Costs]) -> tuple[list[Costs], str]:
+    """The cheapest few, in their order; where their totals are not to be compared, the first few. With what is said."""
+    priced = [(total, one) for one in costs if not isinstance(total := one.parts.total.value, Missing)]
+    if len(priced) <= PICTURED:
+        return [one for _, one in priced], ""
+    kinds = {(one.tariff.currency, one.configuration.subject) for _, one in priced}
+    if len(kinds) > 1:
+        why = "which are not of one currency, network and data"
+        return (
+            [one for _, one in priced[:PICTURED]],
+            f"the first {PICTURED} of {len(priced)} configurations are drawn, {why}",
+        )
+    cheapest = [one for _, one in sorted(priced, key=lambda pair: pair[0])[:PICTURED]]
+    told = f"the {PICTURED} cheapest of {len(priced)} configurations are drawn"
+    return [one for one in costs if one in cheapest], told
 
 
 def _draw(
@@ -60,7 +72,7 @@ def _draw(
             subtitle=subtitle,
             alt=_describe_moves(one, moves[letter]),
             form=_make_tornado(one, moves[letter]),
-            caption=_join_captions(one, caption),
+            caption=_join_captions(one, *tell_unknown_idle(one, moves[letter]), caption),
         )
 
 
@@ -72,9 +84,9 @@ def _mark(one: Costs, study: CostStudy) -> str:
     return " · ".join(part for part in (boundary, f"energy {join_basis(one.figures)}", *rehearsal) if part)
 
 
-def _join_captions(one: Costs, caption: str) -> str:
+def _join_captions(one: Costs, *captions: str) -> str:
     left_out = f"without {'; '.join(one.left_out)}" if one.left_out else ""
-    return ". ".join(part for part in (left_out, caption) if part)
+    return ". ".join(part for part in (left_out, *captions) if part)
 
 
 def _make_axis(one: Costs) -> Axis:

@@ -13,7 +13,7 @@ from hpcdl.report.content import Column, Fact, Note, Table
 from hpcdl.report.energies import join_basis
 from hpcdl.report.numbers import format_number
 from hpcdl.report.pictures import Axis, Bars, Dot, Picture
-from hpcdl.report.wording import join, name_model
+from hpcdl.report.wording import count, join, name_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,6 +142,10 @@ def _caption(one: Pairing, accuracy: float | None) -> Iterator[str]:
     if any(len(nodes) > 1 for nodes in one.sizes):
         cpu, gpu = (", ".join(map(str, nodes)) for nodes in one.sizes)
         yield f"measured on {cpu} nodes with CPUs and {gpu} nodes with GPUs: the smallest that both have is compared"
+    for name, side, ranks in (("CPUs", one.cpu, one.ranks[0]), ("GPUs", one.gpu, one.ranks[1])):
+        if len(ranks) > 1:
+            nodes = count(side.counted.nodes, "node")
+            yield f"measured with {join(map(str, ranks))} ranks on {nodes} with {name}: the most are compared"
 
 
 def _make_audit_table(pairings: Sequence[Pairing]) -> Table:
@@ -166,7 +170,8 @@ def _note(one: Pairing) -> Iterator[Note]:
             "warning",
             f"not all of the audit of the CPU side held, and the ratios may flatter the GPU: {'; '.join(failed)}",
         )
-    if one.cpu.counted.nodes != one.gpu.counted.nodes:
+    withheld = one.cpu.costs.configuration.withheld or one.gpu.costs.configuration.withheld
+    if one.cpu.counted.nodes != one.gpu.counted.nodes and not withheld:
         yield Note(
             "warning",
             f"{one.cpu.counted.words} against {one.gpu.counted.words}: read the ratios per node and per device",

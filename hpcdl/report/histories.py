@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hpcdl.estimates.changes import FALSE_ALARMS, SHORTEST
 from hpcdl.records import Missing
@@ -122,7 +122,7 @@ def _make_run_row(point: Point, course: Course, history: History) -> tuple[Cell,
         Quantity(point.images_per_j, "images/J", mark),
         point.boundary,
         point.basis,
-        None if turn is None else Quantity(turn.change.relative, "change"),
+        None if turn is None else Quantity(turn.change.relative, "change", _mark(course)),
         "REHEARSAL" if course.line.rehearsal else "",
     )
 
@@ -145,9 +145,9 @@ def _make_change_table(history: History, turns: list[tuple[Course, Turn]]) -> Ta
             name_line(course.line, history),
             turn.before.run_id,
             turn.after.run_id,
-            Quantity(turn.change.before, unit),
-            Quantity(turn.change.after, unit),
-            Quantity(turn.change.relative, "change"),
+            Quantity(turn.change.before, unit, _mark(course)),
+            Quantity(turn.change.after, unit, _mark(course)),
+            Quantity(turn.change.relative, "change", _mark(course)),
             Quantity(turn.change.p_value, "p"),
         )
         for number, (course, turn) in enumerate(turns, start=1)
@@ -253,8 +253,13 @@ def _draw(course: Course, history: History, number: int) -> Picture:
     )
 
 
+def _mark(course: Course) -> Literal["", "estimated"]:
+    """What qualifies the metric of a line; throughput is always measured."""
+    return "" if course.line.basis in {None, "measured"} else "estimated"
+
+
 def _choose_role(course: Course) -> Role:
-    return "measured" if course.line.basis in {None, "measured"} else "estimated"
+    return _mark(course) or "measured"
 
 
 def _tell(course: Course, history: History, measured: list[Point]) -> str:

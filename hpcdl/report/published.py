@@ -14,8 +14,7 @@ from hpcdl.report.wording import count, join
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hpcdl.analysis.gains import Gain
-    from hpcdl.analysis.published import PublishedPoint
+    from hpcdl.analysis.published import PublishedGain, PublishedPoint
     from hpcdl.references import Reference, Row, Series, System, Task
     from hpcdl.report.content import Cell, Unit
     from hpcdl.report.pictures import Picture
@@ -122,6 +121,7 @@ def _make_series_table(series: Series) -> Table:
         Fact("network", "network", series.network),
         Fact("same_as", "hpcdl's name of it", series.same_as),
         Fact("mode", "mode", series.mode),
+        Fact("base_devices", "base", series.base_devices),
     )
     rows = tuple(_make_row(point) for point in points)
     return Table("series", series.label, columns, rows, facts, tuple(_caption(series)), many=True)
@@ -129,13 +129,16 @@ def _make_series_table(series: Series) -> Table:
 
 def _caption(series: Series) -> Iterator[str]:
     yield f"network: {series.network}" + (f", hpcdl's {series.same_as}" if series.same_as else "")
-    if series.scales:
+    if series.relative and series.base_devices is None:
+        yield "what it is over is not told: no more follows from it"
+    elif series.scales:
+        base = f"over {count(series.base_devices, 'device')}; " if series.base_devices else ""
         how = {
             "weak": "applied to the scaled speed-up",
             "strong": "at a fixed problem size",
             None: "whether the problem grew with the devices is not told",
         }[series.mode]
-        yield f"Karp-Flatt: the experimentally determined serial fraction; {how}"
+        yield f"{base}Karp-Flatt: the experimentally determined serial fraction; {how}"
 
 
 def _make_row(point: PublishedPoint) -> tuple[Cell, ...]:
@@ -169,7 +172,7 @@ def _show_time(value: float | None) -> Quantity | None:
     return None if value is None else Quantity(value, "s")
 
 
-def _show_gain(gain: Gain | None, read: Sequence[str]) -> tuple[Cell, ...]:
+def _show_gain(gain: PublishedGain | None, read: Sequence[str]) -> tuple[Cell, ...]:
     """Speed-up, efficiency, Karp-Flatt and N; the base has no serial fraction."""
     if gain is None:
         return (None, None, None, None)
@@ -266,5 +269,6 @@ def _point_further(reference: Reference) -> Iterator[str]:
 
 def _draw(reference: Reference) -> Iterator[Picture]:
     scaling = [series for series in reference.series if series.scales]
-    if scaling:
-        yield make_speed_up_picture(reference, scaling)
+    picture = make_speed_up_picture(reference, scaling)
+    if picture is not None:
+        yield picture

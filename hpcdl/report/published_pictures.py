@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from hpcdl.report.pictures import Role
 
 
-def make_speed_up_picture(reference: Reference, scaling: Sequence[PublishedSeries]) -> Picture:
-    """Speed-up of published series over their devices, beside the ideal."""
-    drawn = [Series(series.label, "published", _place_gains(series)) for series in scaling]
+def make_speed_up_picture(reference: Reference, scaling: Sequence[PublishedSeries]) -> Picture | None:
+    """Speed-up of published series over their devices, beside the ideal; None where no speed-up is known."""
+    placed = [(series.label, _place_gains(series)) for series in scaling]
+    drawn = [Series(label, "published", dots) for label, dots in placed if dots]
+    if not drawn:
+        return None
     furthest = max(dot.x for series in drawn for dot in series.dots)
     ideal = Series("ideal", "ideal", (Dot(1.0, 1.0), Dot(furthest, furthest)))
     last = [max(series.dots, key=lambda dot: dot.x) for series in drawn]
@@ -46,7 +49,9 @@ def make_speed_up_picture(reference: Reference, scaling: Sequence[PublishedSerie
 def _place_gains(series: PublishedSeries) -> tuple[Dot, ...]:
     gains = [point.gain for point in work_out(series) if point.gain is not None]
     return tuple(
-        Dot(gain.relative, gain.speed_up) for gain in gains if not isinstance(gain.speed_up, Missing)
+        Dot(gain.relative, gain.speed_up)
+        for gain in gains
+        if not isinstance(gain.speed_up, Missing) and not isinstance(gain.relative, Missing)
     )
 
 

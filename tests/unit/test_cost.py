@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hpcdl import report
 from hpcdl.analysis import amounts
 from hpcdl.analysis.amounts import Amount
-from hpcdl.analysis.break_even import Line, compare, compare_pairs, draw_line, find_crossing
+from hpcdl.analysis.break_even import Line, compare, compare_pairs, draw_band, find_crossing
 from hpcdl.analysis.cost import Use, split, study_costs
 from hpcdl.analysis.job import analyse_run
 from hpcdl.analysis.readings import Withheld
@@ -194,7 +194,7 @@ def test_twice_the_lifetime_is_half_the_capital(one, prices):
 def test_the_line_is_the_cost_at_every_utilisation(one, prices, utilisation):
     costs = pretend(one, prices)
     expected = split(one, prices.at("utilisation", utilisation)).total.value
-    assert draw_line(costs, with_idle=True).at(utilisation) == pytest.approx(expected, rel=1e-6)
+    assert draw_band(costs, with_idle=True).value.at(utilisation) == pytest.approx(expected, rel=1e-6)
 
 
 @given(uses, uses, tariffs, tariffs)
@@ -369,6 +369,54 @@ def test_sensitivity_by_hand(tmp_path):
     # CO2 moves no money, and there is no PUE.
     assert set(moves) == {"electricity_per_kwh", "node_price", "lifetime_years", "utilisation"}
     assert next(iter(moves)) in {"lifetime_years", "utilisation"}  # the widest first
+
+
+def test_an_end_that_needs_idle_power_says_that_it_is_without(tmp_path):
+    """Who always works needs no idle power; who works four fifths of the time does, and nobody has measured it."""
+    content = report.build(
+        [analyse_run(write_cpu(tmp_path, cost=COST | {"utilisation": 1.0}))], pictured=True
+    )
+    told = "without idle power, which is not known, at a utilisation of 80.0 %"
+    pictures = {picture.key: picture for picture in content.pictures}
+    assert told in pictures["cost-sensitivity"].caption
+    assert told not in pictures["cost"].caption
+    [table] = [table for table in content.sections if table.key == "sensitivity"]
+    assert table.captions[1:] == (told,)
+
+
+def test_where_idle_power_is_known_or_left_out_everywhere_no_end_says_so(tmp_path):
+    idle = {"power": {"idle_w": {"node1": {"package 0": 50, "dram 0": 10}}}}
+    for store, changes in (("a", {"cost": COST | {"utilisation": 1.0}, "site": idle}), ("b", {})):
+        [costs] = study_costs([analyse_run(write_cpu(tmp_path / store, **changes))]).costs
+        moves = move_assumptions(costs)
+        assert moves
+        assert not any(move.idle_unknown for move in moves)
+
+
+def draw_five(store, *changes):
+    """Pictures of five configurations of different batches, the first of them the dearest."""
+    runs = [
+        write_cpu(store, run_id=f"run-{place}", batch=64 + place, cost=COST | {"node_price": price} | change)
+        for place, (price, change) in enumerate(zip((9e4, 5e4, 4e4, 3e4, 2e4), changes, strict=True))
+    ]
+    pictures = make_cost_chapter([analyse_run(run) for run in runs]).pictures
+    waterfalls = [picture for picture in pictures if isinstance(picture.form, Waterfall)]
+    [caption] = {picture.caption.rsplit(". ", 1)[-1] for picture in waterfalls}
+    return [picture.key for picture in waterfalls], caption
+
+
+def test_of_many_configurations_the_cheapest_are_drawn(tmp_path):
+    keys, caption = draw_five(tmp_path, *[{}] * 5)
+    assert keys == ["cost-b", "cost-c", "cost-d", "cost-e"]
+    assert caption == "the 4 cheapest of 5 configurations are drawn"
+
+
+def test_across_currencies_nothing_is_the_cheapest(tmp_path):
+    keys, caption = draw_five(tmp_path, {}, {"currency": "JPY"}, {}, {}, {})
+    assert keys == ["cost-a", "cost-b", "cost-c", "cost-d"]
+    assert caption == (
+        "the first 4 of 5 configurations are drawn, which are not of one currency, network and data"
+    )
 
 
 # ---- What is not priced ----

@@ -18,7 +18,7 @@ from hpcdl.records import Missing
 from hpcdl.report import as_json, as_markdown, as_terminal
 from hpcdl.report.cpu_gpu import make_cpu_gpu_chapter
 from hpcdl.report.pictures import Bars
-from tests.unit.cost_runs import TWO_SOCKETS, boards, packages, write_cpu, write_gpu
+from tests.unit.cost_runs import COST, TWO_SOCKETS, boards, packages, write_cpu, write_gpu
 from tests.unit.records_maker import make_conditions
 
 
@@ -127,6 +127,11 @@ def test_a_cpu_that_does_what_it_can(tmp_path):
             {"threads": 16},
             "all cores compute",
             "1 x 16 threads on node1, which has 8 cores: threads wait for each",
+        ),
+        (
+            {"sockets": (0,), "sockets_of_host": 1, "cores": tuple(range(4)), "affinity": tuple(range(4))},
+            "all cores compute",
+            "1 x 8 threads on node1 may run on 4 of its 8 cores: the others stand idle",
         ),
         ({"vector": "AVX2"}, "vector instructions", "AVX2 on node1, whose processor has AVX512"),
         ({"sockets": (1,)}, "all sockets are used", "1 of 2"),
@@ -251,7 +256,108 @@ def test_machines_in_disguise_give_no_ratio(tmp_path):
         write_cpu(tmp_path, nodes=(2,), rates=(190.0,), meters=meters, how=how), write_gpu(tmp_path)
     )
     assert lines["images_per_s"].ratio.value.missing.startswith("2 nodes were 1 machine")
-    assert found.cpu.counted.nodes == 2
+    # One machine is counted once, however many hosts it plays.
+    assert found.cpu.counted.words == "2 nodes on 1 machine, 2 sockets, 8 cores"
+    for measure in ("images_per_s_per_node", "images_per_s_per_device"):
+        assert lines[measure].cpu.value.missing.startswith("2 nodes were 1 machine")
+        assert isinstance(lines[measure].ratio.value, Missing)
+    assert lines["images_per_s"].cpu.value == pytest.approx(190)
+    answers = ask(found)
+    assert answers["all cores compute"] == (
+        "failed",
+        "2 x 8 threads on node1 and node2, one machine, which has 8 cores: threads wait for each other",
+    )
+    assert answers["ranks have cores of their own"][0] == "failed"
+    assert answers["all sockets are used"] == ("held", "2 of 2")
+
+
+def test_hosts_whose_boot_id_was_not_read_are_counted_by_name(tmp_path):
+    meters = {host: packages(host) for host in ("node1", "node2")}
+    run = write_cpu(
+        tmp_path, nodes=(2,), rates=(190.0,), meters=meters, how={"host": TWO_SOCKETS | {"boot_id": ""}}
+    )
+    counted = count_hardware(analyse_run(run).launches[0])
+    assert counted.words == "2 nodes, 4 sockets, 16 cores"
+
+
+def write_twice(store, *, rates=(100.0, 120.0), **cost):
+    """Two runs of one question on CPUs, the second under other prices."""
+    return [
+        analyse_run(write_cpu(store, run_id=f"run-{index}", rates=(rate,), cost=COST | changes))
+        for index, (rate, changes) in enumerate(zip(rates, ({}, cost), strict=True))
+    ]
+
+
+def test_prices_that_differ_withhold_money_and_nothing_else(tmp_path):
+    cheap, dear = write_twice(tmp_path, node_price=40_000.0)
+    gpu = analyse_run(write_gpu(tmp_path))
+    seen = []
+    for results in ([cheap, dear, gpu], [dear, cheap, gpu], [gpu, dear, cheap]):
+        [found] = confront(results).pairings
+        lines = {line.measure: line for line in found.lines}
+        # The harmonic mean of both launches, whichever run was named first; J/image 2 and 200 / 120.
+        assert lines["images_per_s"].cpu.value == pytest.approx(2 / (1 / 100 + 1 / 120))
+        assert lines["images_per_j"].cpu.value == pytest.approx(2 / (2 + 200 / 120), rel=1e-3)
+        total = lines["total_per_million"]
+        assert total.cpu.value.missing == (
+            "its launches have no one node_price (31,557.6 and 40,000): report them apart, or give one [cost] "
+            "with --site"
+        )
+        assert total.ratio.value == total.cpu.value
+        assert total.gpu.value == pytest.approx(0.2 + 0.07 / 7.2, rel=1e-3)
+        assert len(found.cpu.costs.configuration.launches) == 2
+        seen.append([(line.measure, line.ratio.value) for line in found.lines])
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_currencies_and_what_is_not_given_are_prices_too(tmp_path):
+    for name, value in (("currency", "USD"), ("electricity_per_kwh", None)):
+        cpus = write_twice(tmp_path / name, **{name: value})
+        [found] = confront([*cpus, analyse_run(write_gpu(tmp_path / name))]).pairings
+        total = {line.measure: line for line in found.lines}["total_per_million"]
+        assert f"no one {name} (" in total.cpu.value.missing
+
+
+def test_a_price_from_another_source_is_the_same_price(tmp_path):
+    again = COST["electricity_per_kwh"] | {"source": "another letter", "date": "2026-02"}
+    cpus = write_twice(tmp_path, rates=(100.0, 100.0), electricity_per_kwh=again)
+    [found] = confront([*cpus, analyse_run(write_gpu(tmp_path))]).pairings
+    lines = {line.measure: line for line in found.lines}
+    assert lines["total_per_million"].cpu.value == pytest.approx(20 + 1 / 3.6)
+
+
+def test_a_pue_that_differs_leaves_the_boundary_of_the_node(tmp_path):
+    cpus = write_twice(tmp_path, pue=1.5)
+    gpu = analyse_run(write_gpu(tmp_path, cost=COST | {"pue": 1.2}))
+    [found] = confront([*cpus, gpu]).pairings
+    assert found.boundary == "node"
+
+
+def test_of_several_ranks_on_a_node_the_most_are_compared_and_that_is_told(tmp_path):
+    one = write_cpu(tmp_path, run_id="run-1", threads=4)
+    two = write_cpu(tmp_path, run_id="run-2", rates=(110.0,), tasks_per_node=2, threads=4)
+    results = [analyse_run(run) for run in (two, one, write_gpu(tmp_path))]
+    [found] = confront(results).pairings
+    assert found.ranks == ((1, 2), (2,))
+    assert {line.measure: line for line in found.lines}["images_per_s"].cpu.value == pytest.approx(110)
+    assert "measured with 1 and 2 ranks on 1 node with CPUs: the most are compared" in (
+        make_cpu_gpu_chapter(results).tables[0].captions
+    )
+
+
+def test_the_audit_looks_at_every_launch(tmp_path):
+    """What one launch did not do, the side did not do, wherever it stands in the order."""
+    good = analyse_run(write_cpu(tmp_path, run_id="run-1"))
+    half = TWO_SOCKETS | {"cores": (0, 1, 2, 3), "sockets": (0,), "affinity": (0, 1, 2, 3)}
+    bad = analyse_run(write_cpu(tmp_path, run_id="run-2", how={"host": half}))
+    gpu = analyse_run(write_gpu(tmp_path))
+    for results in ([good, bad, gpu], [bad, good, gpu]):
+        [found] = confront(results).pairings
+        assert ask(found)["all cores compute"][0] == "failed"
+        per_device = {line.measure: line for line in found.lines}["images_per_s_per_device"]
+        assert per_device.cpu.value.missing == (
+            "its launches were not on the same: 1 node, 1 of 2 sockets, 4 of 8 cores; 1 node, 2 sockets, 8 cores"
+        )
 
 
 def test_energy_of_boards_is_not_held_against_energy_of_packages(tmp_path):

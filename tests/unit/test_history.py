@@ -152,6 +152,44 @@ def test_power_over_time_never_joins_estimates_and_measurements(tmp_path):
     assert trace(tmp_path, metric="images/J").courses[0].turns[0].change.relative > 0.15
 
 
+def test_a_change_of_estimates_is_an_estimate(tmp_path):
+    for day in range(1, 13):
+        make_metered_day(tmp_path, day, (300.0 if day < 7 else 250.0) + day / 10, ESTIMATE)
+    data = json.loads(as_json.render(describe_history(trace(tmp_path, metric="W"))))
+    [change] = data["changes"]
+    assert [change[key]["mark"] for key in ("before", "after", "change")] == ["estimated"] * 3
+    assert [row["change"]["mark"] for row in data["runs"] if row["change"]] == ["estimated"]
+    # The throughput beside it was measured.
+    assert "mark" not in data["runs"][0]["images_per_s"]
+
+
+def test_launches_of_one_run_that_were_metered_differently_have_no_mean(tmp_path):
+    """200 W by a counter and 400 W by a specification are not 300 W by anything."""
+    run = make_day(tmp_path, 1, [1000.0] * 2, power=True, recording={"clocks_s": {"node1": 0.0}})
+    meters = {RAPL: lambda at_s: {"energy_j": 200.0 * at_s}}, {ESTIMATE: lambda at_s: {"power_w": 400.0}}
+    for folder, sources in zip(run.launches(), meters, strict=True):
+        write_trace(folder, "node1", sources, begin_s=95.0, end_s=160.0)
+    [row] = json.loads(as_json.render(describe_history(trace(tmp_path))))["runs"]
+    reason = "its launches were metered differently: device, measured; device, estimated"
+    for key in ("average_w", "j_per_image", "images_per_j"):
+        assert row[key]["missing"] == reason
+    assert (row["boundary"], row["basis"]) == (None, None)
+    assert row["images_per_s"]["value"] == pytest.approx(1000.0)
+    # Where energy is the metric, each is a point of its own line.
+    lines = {one.line.basis: one.points[0].average_w for one in trace(tmp_path, metric="W").courses}
+    assert lines == {"measured": pytest.approx(200.0), "estimated": pytest.approx(400.0)}
+
+
+def test_a_launch_without_energy_takes_nothing_away_from_the_other(tmp_path):
+    run = make_day(tmp_path, 1, [1000.0] * 2, power=True, recording={"clocks_s": {"node1": 0.0}})
+    write_trace(
+        run.launches()[0], "node1", {RAPL: lambda at_s: {"energy_j": 200.0 * at_s}}, begin_s=95.0, end_s=160.0
+    )
+    [course] = trace(tmp_path).courses
+    assert course.points[0].average_w == pytest.approx(200.0)
+    assert (course.points[0].boundary, course.points[0].basis) == ("device", "measured")
+
+
 def test_a_name_that_asked_different_things_is_asked_about(tmp_path):
     make_day(tmp_path, 1, [1000.0])
     other = make_day(tmp_path, 2, [1000.0], batch=128)

@@ -15,7 +15,14 @@ from hpcdl.analysis.scaling import compare_sizes
 from hpcdl.errors import Mistake, UnknownName
 from hpcdl.frozen import parse
 from hpcdl.records import Missing
-from hpcdl.references import Reference, find_reference, find_system, load_references, read_reference
+from hpcdl.references import (
+    Reference,
+    Series,
+    find_reference,
+    find_system,
+    load_references,
+    read_reference,
+)
 from hpcdl.report import as_json, as_markdown, as_terminal
 from hpcdl.report.published import describe_published, list_published
 from hpcdl.report.published_pictures import make_published_picture
@@ -96,14 +103,50 @@ def test_rates_of_convnet_benchmarks_are_computed_and_say_so():
     assert owt[0].gain is None
 
 
-def test_a_speed_up_that_was_read_is_over_one_device():
+def test_a_speed_up_that_was_read_is_over_the_base_that_the_source_gives():
     [flow] = points_of("gradientflow")
     assert flow.gain.speed_up == 410.2
+    # The source's own 80 % is over one GPU.
+    assert flow.gain.relative == 512
     assert flow.gain.efficiency == pytest.approx(0.80, abs=0.005)
+    assert flow.gain.karp_flatt == pytest.approx((1 / 410.2 - 1 / 512) / (1 - 1 / 512))
     assert isinstance(flow.images_per_s, Missing)
-    [vgg] = points_of("horovod-512", series=2)
-    assert (vgg.gain.efficiency, vgg.gain.relative) == (0.68, 512)
-    assert vgg.gain.speed_up == pytest.approx(0.68 * 512)
+
+
+@pytest.mark.parametrize("series", range(3))
+def test_without_a_base_nothing_follows_from_an_efficiency(series):
+    """90 % of 512 GPUs is a speed-up of 460.8 over one GPU, and of 115.2 over one server: the source says neither."""
+    [point] = points_of("horovod-512", series)
+    assert point.gain.efficiency == (0.90, 0.90, 0.68)[series]
+    for reading in (point.gain.relative, point.gain.speed_up, point.gain.karp_flatt):
+        assert reading.missing == "the source does not say over how many devices"
+    report = describe_published("horovod-512")
+    row = json.loads(as_json.render(report))["series"][series]["rows"][0]
+    assert row["efficiency"] == {"value": point.gain.efficiency, "unit": "fraction"}
+    assert row["speed_up"]["missing"] == row["karp_flatt"]["missing"]
+    assert report.pictures == ()
+    assert "460" not in as_markdown.render(report)
+
+
+def series_of(*rows, **options):
+    return Series.model_validate({"label": "all", "network": "mine", "rows": rows, **options})
+
+
+def test_a_base_of_several_devices_is_what_efficiencies_are_over():
+    four, eight = work_out(
+        series_of({"devices": 4, "efficiency": 1.0}, {"devices": 8, "efficiency": 0.75}, base_devices=4)
+    )
+    assert (four.gain.relative, four.gain.speed_up) == (1, 1)
+    assert (eight.gain.relative, eight.gain.speed_up, eight.gain.efficiency) == (2, 1.5, 0.75)
+    # (1/1.5 - 1/2) / (1 - 1/2)
+    assert eight.gain.karp_flatt == pytest.approx(1 / 3)
+
+
+def test_a_speed_up_without_a_base_is_what_was_read_and_no_more():
+    [point] = work_out(series_of({"devices": 8, "speed_up": 6.0}))
+    assert point.gain.speed_up == 6.0
+    assert isinstance(point.gain.efficiency, Missing)
+    assert isinstance(point.gain.karp_flatt, Missing)
 
 
 def test_systems_and_task_are_those_of_the_document():
@@ -259,6 +302,10 @@ BAD = {
         "less than",
     ),
     "of nothing": ({"series": [{**SOUND["series"][0], "rows": [{"speed_up": 2}]}]}, "some number of devices"),
+    "base of nothing": (
+        {"series": [{**SOUND["series"][0], "base_devices": 1}]},
+        "base_devices is the base of a speed-up or an efficiency",
+    ),
     "another network": (
         {"series": [{**SOUND["series"][0], "same_as": "alxnet"}]},
         "none of hpcdl's networks",
