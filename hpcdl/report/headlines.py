@@ -10,7 +10,7 @@ from hpcdl.analysis.scaling import gather_questions, tabulate_sizes
 from hpcdl.records import Missing
 from hpcdl.report.content import Fact, Quantity
 from hpcdl.report.sections import make_rate
-from hpcdl.report.wording import count, name_model, name_question, name_size
+from hpcdl.report.wording import count, name_hardware, name_model, name_question, name_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,10 +33,13 @@ def find_headline(results: Sequence[RunResult], *, force: bool = False) -> tuple
     of the step are never one.
     """
     tables = tabulate_sizes(results, force=force)
+    groups = list(gather_questions(results).values())
     if len(tables) == 1:
-        [members] = gather_questions(results).values()
-        return tuple(_tell(tables[0], members))
-    facts = [_tell_one(table, tables) for table in tables]
+        return tuple(_tell(tables[0], groups[0]))
+    facts = [
+        Fact("images_per_s", title, _find_rate(table))
+        for title, table in zip(_name_each(tables, groups), tables, strict=True)
+    ]
     if len(facts) <= MOST:
         return tuple(facts)
     left = len(facts) - MOST + 1
@@ -91,10 +94,20 @@ def _gather(energies: Sequence[EnergyResult], boundary: str) -> list[Figure]:
     return figures if len(figures) == len(energies) and len(kinds) == 1 else []
 
 
-def _tell_one(scaling: Scaling, tables: Sequence[Scaling]) -> Fact:
-    """One of several questions: by its network alone where that tells them apart."""
-    point, model = choose_point(scaling), scaling.question.work.model
-    alike = sum(table.question.work.model == model for table in tables) > 1
-    name = name_question(scaling.question) if alike else name_model(model)
-    title = f"{name}, {name_size(point.nodes, point.ranks)}"
-    return Fact("images_per_s", title, make_rate(point.images_per_s, point.interval))
+def _find_rate(scaling: Scaling) -> Quantity:
+    point = choose_point(scaling)
+    return make_rate(point.images_per_s, point.interval)
+
+
+def _name_each(tables: Sequence[Scaling], groups: Sequence[Sequence[LaunchResult]]) -> list[str]:
+    """By network and size; where these are alike by the whole question, and then by what it ran on as well."""
+    points = [choose_point(table) for table in tables]
+    sizes = [name_size(point.nodes, point.ranks) for point in points]
+    models = [name_model(table.question.work.model) for table in tables]
+    questions = [name_question(table.question) for table in tables]
+    hardware = [name_hardware(max(members, key=lambda one: one.world_size)) for members in groups]
+    names = models if len(set(models)) == len(models) else questions
+    titles = [f"{name}, {size}" for name, size in zip(names, sizes, strict=True)]
+    if len(set(titles)) == len(titles):
+        return titles
+    return [f"{title}, {what}" if what else title for title, what in zip(titles, hardware, strict=True)]

@@ -123,13 +123,14 @@ def format_quantity(quantity: Quantity, *, with_unit: bool = False, absent: str 
 
 def split_headline(cell: Cell) -> tuple[str, str]:
     """A fact of the headline: the number, and beside it, smaller, its 95 % interval and what qualifies it."""
-    if not isinstance(cell, Quantity) or missing_reason(cell) is not None:
+    value = cell.value if isinstance(cell, Quantity) else None
+    if not isinstance(cell, Quantity) or not isinstance(value, int | float):
         return format_cell(cell, with_unit=True), ""
     beside = [f"({cell.mark})"] if cell.mark else []
-    if cell.low is not None and cell.high is not None and isfinite(cell.low + cell.high) and cell.value:
+    if cell.low is not None and cell.high is not None and isfinite(cell.low + cell.high) and value:
         # As the tables have it: the longer side.
-        longer = max(cell.high - float(cell.value), float(cell.value) - cell.low)
-        beside.insert(0, format_value(longer / abs(float(cell.value)), "half-width"))
+        longer = max(cell.high - value, value - cell.low)
+        beside.insert(0, format_value(longer / abs(value), "half-width"))
     return format_quantity(replace(cell, mark=""), with_unit=True), " ".join(beside)
 
 
