@@ -19,12 +19,20 @@ import jinja2
 from markupsafe import Markup
 
 from hpcdl import __version__
-from hpcdl.report.as_markdown import KINDS
 from hpcdl.report.cells import show_table
 from hpcdl.report.drawing import specify
-from hpcdl.report.drawing.looks import COLOURS, configure, name_colours, pick_colours
+from hpcdl.report.drawing.looks import COLOURS, SERIES, colour_parts, configure, name_colours, pick_colours
 from hpcdl.report.drawing.tables import tabulate
-from hpcdl.report.ordering import CHECKS, is_wide, place_pictures, weigh
+from hpcdl.report.numbers import split_headline
+from hpcdl.report.ordering import (
+    CHECKS,
+    KINDS,
+    count_notes,
+    is_wide,
+    part_notes,
+    place_pictures,
+    point_further,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,7 +42,6 @@ if TYPE_CHECKING:
     from hpcdl.report.pictures import Picture
 
 TEMPLATES = importlib.resources.files("hpcdl.report") / "templates"
-PARTS = 6
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,9 @@ class _Section:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a bar: its colour's number, and where it lies, in hundredths of the whole."""
+    """A part of a bar: its colour, and where it lies, in hundredths of the whole."""
 
-    index: int
+    colour: str
     x: float
     width: float
 
@@ -65,10 +72,11 @@ class _Part:
 def render(report: Report) -> str:
     """The report as the text of one HTML file."""
     drawn = {id(picture): _prepare(place, picture) for place, picture in enumerate(report.pictures)}
-    style = _write_palette() + _read("report.css")
+    style = _write_palette() + _fill_parts() + _read("report.css")
     scripts = [*([_load_runtime(), _read("pictures.js")] if drawn else []), _read("sort.js")]
     head, _, tail = report.title.partition(" · ")
     first, sections = place_pictures(report)
+    loud, quiet = part_notes(report.notes)
     page = _environment().get_template("report.html.j2")
     return page.render(
         report=report,
@@ -76,7 +84,11 @@ def render(report: Report) -> str:
         lying=is_wide(report),
         head=head,
         tail=tail,
-        notes=[(KINDS[note.kind], note) for note in weigh(report.notes)],
+        headline=[(fact, *split_headline(fact.cell)) for fact in report.headline],
+        kinds=KINDS,
+        loud=loud,
+        quiet=quiet,
+        quiet_count=count_notes(quiet),
         drawn=bool(drawn),
         first=[drawn[id(picture)] for picture in first],
         sections=[
@@ -84,7 +96,7 @@ def render(report: Report) -> str:
             for table, pictures in sections
         ],
         checks=[show_table(table) for table in report.sections if table.key in CHECKS],
-        more=[(what, rest) for what, _, rest in (line.partition(": ") for line in report.more)],
+        more=point_further(report),
         settings=_write_json(_settings()) if drawn else "",
         # Both are files of ours, written for the places where they stand.
         style=Markup(style),  # noqa: S704
@@ -114,7 +126,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"stack": _stack, "trace": _trace}
+    environment.globals |= {"stack": _stack, "trace": _trace, "colour_parts": colour_parts}
     return environment
 
 
@@ -149,6 +161,11 @@ def _declare(colours: dict[str, str]) -> str:
     return "".join(f"--{name}:{colours[name]};" for name in COLOURS)
 
 
+def _fill_parts() -> str:
+    """A class for each colour that a part of a bar may have."""
+    return "".join(f".part-{name}{{fill:var(--{name})}}\n" for name in SERIES)
+
+
 def _write_json(data: dict[str, Any]) -> Markup:
     """JSON for a script element: ASCII, and without what HTML could take for its own."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -168,9 +185,10 @@ def _hash(text: str) -> str:
 
 def _stack(cell: ShownCell) -> list[_Part]:
     parts, begin = [], 0.0
-    for index, (_, _, _, fraction) in enumerate(cell.parts):
+    colours = colour_parts([title for _, title, _, _ in cell.parts])
+    for _, title, _, fraction in cell.parts:
         width = round(100 * fraction, 2)
-        parts.append(_Part(index % PARTS, round(begin, 2), width))
+        parts.append(_Part(colours[title], round(begin, 2), width))
         begin += width
     return parts
 

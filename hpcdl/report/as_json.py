@@ -1,6 +1,7 @@
 """A report as JSON: the schema is versioned, keys are stable, numbers are unrounded and in SI units.
 
     {"schema": "hpcdl.report", "schema_version": 1, "kind": "runs", "title": …, "badges": […],
+     "headline": [{"title": "throughput", "value": {"value": 45910.2, …}}, …], "about": ["run …", …],
      "launches": [{"images_per_s": {"value": 45910.2, "unit": "images/s"}, …}, …],
      "scaling": [{"title": …, "mode": "weak", …, "rows": […]}, …], "repeats": […],
      "energy": […], "meters": […], "energy_scaling": […], "power_limits": […], "cpu_gpu": […], "cpu_audit": […],
@@ -65,6 +66,8 @@ def as_dict(report: Report) -> dict[str, Any]:
         "badges": list(report.badges),
     }
     if report.kind == "runs":
+        data["headline"] = [{"title": fact.title, "value": as_value(fact.cell)} for fact in report.headline]
+        data["about"] = list(report.about)
         data |= {name: [] for name in SECTIONS}
     for table in report.sections:
         if table.many:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hpcdl.report.folding import fold
 from hpcdl.report.footnotes import explain_bars, write_list, write_rows
-from hpcdl.report.numbers import format_cell
+from hpcdl.report.numbers import format_cell, split_headline
+from hpcdl.report.ordering import KINDS, part_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from hpcdl.report.content import Report, Table
-
-KINDS = {"failure": "Failed", "rehearsal": "REHEARSAL", "warning": "Warning", "info": "Note"}
+    from hpcdl.report.content import Fact, Note, Report, Table
 
 
 def render(report: Report) -> str:
@@ -25,14 +25,31 @@ def _write(report: Report) -> Iterator[str]:
     yield f"# {escape(report.title)}"
     if report.badge:
         yield from ("", f"**{escape(report.badge)}**")
-    if report.notes:
+    for line in report.about:
+        yield from ("", escape(line))
+    if report.headline:
         yield ""
-        yield from (f"- **{KINDS[note.kind]}:** {escape(note.text)}" for note in report.notes)
-    for table in report.shown:
+        yield from (f"- {escape(fact.title)}: **{_write_fact(fact)}**" for fact in report.headline)
+    first, later = part_notes(report.notes)
+    yield from _list_notes(first)
+    for table in map(fold, report.shown):
         yield from ("", f"## {escape(table.title)}", "", *_write_table(table))
+    if later and report.shown:
+        yield from ("", "## Notes")
+    yield from _list_notes(later)
     if report.more:
         yield ""
         yield from (f"- {_mark_command(line)}" for line in report.more)
+
+
+def _write_fact(fact: Fact) -> str:
+    return escape(" ".join(part for part in split_headline(fact.cell) if part))
+
+
+def _list_notes(notes: Sequence[Note]) -> Iterator[str]:
+    if notes:
+        yield ""
+        yield from (f"- **{KINDS[note.kind]}:** {escape(note.text)}" for note in notes)
 
 
 def _write_table(table: Table) -> Iterator[str]:

@@ -10,17 +10,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hpcdl import __version__
-from hpcdl.report.as_markdown import KINDS
 from hpcdl.report.cells import show_table
 from hpcdl.report.drawing import draw
-from hpcdl.report.drawing.looks import pick_colours
-from hpcdl.report.ordering import CHECKS, is_wide, place_pictures, weigh
+from hpcdl.report.drawing.looks import colour_parts, pick_colours
+from hpcdl.report.numbers import split_headline
+from hpcdl.report.ordering import KINDS, count_notes, is_wide, part_notes, place_pictures, point_further
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hpcdl.report.cells import ShownCell, ShownTable
-    from hpcdl.report.content import Report
+    from hpcdl.report.content import Note, Report
     from hpcdl.report.pictures import Picture
 
 TEMPLATE = "report.typ"
@@ -51,26 +51,40 @@ def gather(report: Report) -> dict[str, Any]:
     head, _, tail = report.title.partition(" · ")
     files = {id(picture): _name_file(place) for place, picture in enumerate(report.pictures)}
     first, sections = place_pictures(report)
+    loud, quiet = part_notes(report.notes)
     return {
         "title": report.title,
         "head": head,
         "tail": tail,
         "badges": list(report.badges),
         "wide": is_wide(report),
-        "made-by": f"hpcdl {__version__}",
         "colours": pick_colours(),
-        "notes": [
-            {"kind": note.kind, "label": KINDS[note.kind], "text": note.text} for note in weigh(report.notes)
-        ],
+        "about": list(report.about),
+        "foot": _write_foot(report),
+        "headline": [(fact.title, *split_headline(fact.cell)) for fact in report.headline],
+        "loud": _gather_notes(loud),
+        "quiet": _gather_notes(quiet),
+        "quiet-count": count_notes(quiet),
         "pictures": _list_pictures(first, files),
         "sections": [
             {"table": _gather_table(show_table(table)), "pictures": _list_pictures(pictures, files)}
             for table, pictures in sections
         ],
-        "checks": [_gather_table(show_table(table)) for table in report.sections if table.key in CHECKS],
-        "sources": [{"title": source.title, "text": source.text} for source in report.sources],
-        "more": [(what, rest) for what, _, rest in (line.partition(": ") for line in report.more)],
+        # Paper cannot fold away plan, script, environment and checks: half of the pages would be these.
+        "sources": bool(report.sources),
+        "more": point_further(report),
     }
+
+
+def _gather_notes(notes: Sequence[Note]) -> list[dict[str, str]]:
+    return [{"kind": note.kind, "label": KINDS[note.kind], "text": note.text} for note in notes]
+
+
+def _write_foot(report: Report) -> str:
+    """What made this, of which run and when: a page may come loose."""
+    runs = [" · ".join(line.split(" · ")[:2]) for line in report.about[:1]]
+    others = ["and others"] if len(report.about) > 1 else []
+    return " · ".join([f"hpcdl {__version__}", *runs, *others])
 
 
 def _name_file(place: int) -> str:
@@ -106,17 +120,20 @@ def _gather_table(table: ShownTable) -> dict[str, Any]:
         "pairs": [(title, _gather_cell(cell, left=True)) for title, cell in table.pairs],
         "captions": list(table.captions),
         "reasons": list(table.reasons),
-        "legends": [(title, [name for _, name in names]) for title, names in table.legends],
+        "legends": [
+            (title, list(colour_parts([name for _, name in names]).items())) for title, names in table.legends
+        ],
     }
 
 
 def _gather_cell(cell: ShownCell, *, left: bool, with_ends: bool = False) -> dict[str, Any]:
+    colours = colour_parts([title for _, title, _, _ in cell.parts])
     below = [cell.mark] if cell.letter and cell.mark else []
     below += [cell.interval] if cell.interval and with_ends else []
     return asdict(cell) | {
         # Words wrap, numbers do not.
         "text": cell.text if left else cell.text.replace(" ", NO_BREAK_SPACE),
         "below": below if left else [line.replace(" ", NO_BREAK_SPACE) for line in below],
-        "parts": [{"fraction": fraction} for _, _, _, fraction in cell.parts],
+        "parts": [{"fraction": fraction, "colour": colours[title]} for _, title, _, fraction in cell.parts],
         "curve": list(cell.curve),
     }

@@ -17,7 +17,7 @@ from hpcdl.analysis.tariffs import is_priced
 from hpcdl.records import Missing
 from hpcdl.report.attributions import make_attribution_table, make_straggler_table
 from hpcdl.report.chapter import Chapter
-from hpcdl.report.content import Report
+from hpcdl.report.content import PICTURED, Report
 from hpcdl.report.costs import make_cost_chapter
 from hpcdl.report.cpu_gpu import make_cpu_gpu_chapter
 from hpcdl.report.energies import (
@@ -32,6 +32,8 @@ from hpcdl.report.gallery.network import draw_network
 from hpcdl.report.gallery.power import draw_power
 from hpcdl.report.gallery.scaling import draw_scaling
 from hpcdl.report.gallery.steps import draw_attributions, draw_phases, draw_steps
+from hpcdl.report.headlines import find_headline
+from hpcdl.report.identities import identify
 from hpcdl.report.notes import list_notes
 from hpcdl.report.probes import make_link_table, make_probe_table
 from hpcdl.report.provenance import gather_sources
@@ -119,6 +121,8 @@ def build_report(
         more=tuple(_point_further(results)),
         pictures=(*_draw(results, found), *sides.pictures, *cost.pictures) if pictured else (),
         sources=tuple(gather_sources(results)) if pictured else (),
+        headline=find_headline(results, force=force),
+        about=tuple(identify(results)),
     )
     return reveal(report) if force else report
 
@@ -221,6 +225,6 @@ def _point_further(results: Sequence[RunResult]) -> Iterator[str]:
             yield f"logs: hpcdl logs {result.run_id}"
     runs = " ".join(result.run_id for result in results[:RUNS_NAMED])
     more = " …" if len(results) > RUNS_NAMED else ""
-    yield f"the same with pictures: hpcdl report {runs}{more} --format html (or pdf, md, csv, json, png, svg)"
+    yield f"{PICTURED}: hpcdl report {runs}{more} --format html (or pdf, md, csv, json, png, svg)"
     for result in results[:RUNS_NAMED]:
         yield f"records: {result.path}"

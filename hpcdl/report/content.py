@@ -49,6 +49,8 @@ Unit = Literal[
 ]
 Badge = Literal["published", "partial", "stopped", "withheld", "FAILED", "REHEARSAL"]
 NoteKind = Literal["failure", "rehearsal", "warning", "info"]
+# How a line of `Report.more` begins that a format with pictures has no need of.
+PICTURED = "the same with pictures"
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ class Report:
     """The content of one report, whatever the format. `more` tells how to get at what is not here.
 
     `pictures` show what the sections say; `sources` are the texts behind them, for formats that can fold them away.
+    `headline` is the result in a few facts; `about` tells of which runs it is, a line for each.
     """
 
     kind: Literal[
@@ -207,6 +210,8 @@ class Report:
     more: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
     sources: tuple[Source, ...] = ()
+    headline: tuple[Fact, ...] = ()
+    about: tuple[str, ...] = ()
 
     @property
     def shown(self) -> tuple[Table, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from math import floor, isfinite, log10
 from typing import TYPE_CHECKING
@@ -118,6 +119,19 @@ def format_quantity(quantity: Quantity, *, with_unit: bool = False, absent: str 
         why = f" (withheld: {quantity.struck})" if with_unit else ""
         return f"~~{text}~~{why}"
     return text + mark
+
+
+def split_headline(cell: Cell) -> tuple[str, str]:
+    """A fact of the headline: the number, and beside it, smaller, its 95 % interval and what qualifies it."""
+    value = cell.value if isinstance(cell, Quantity) else None
+    if not isinstance(cell, Quantity) or not isinstance(value, int | float):
+        return format_cell(cell, with_unit=True), ""
+    beside = [f"({cell.mark})"] if cell.mark else []
+    if cell.low is not None and cell.high is not None and isfinite(cell.low + cell.high) and value:
+        # As the tables have it: the longer side.
+        longer = max(cell.high - value, value - cell.low)
+        beside.insert(0, format_value(longer / abs(value), "half-width"))
+    return format_quantity(replace(cell, mark=""), with_unit=True), " ".join(beside)
 
 
 def format_cell(cell: Cell, *, with_unit: bool = False, absent: str | None = None) -> str:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hpcdl.records import Missing
 from hpcdl.report import as_html, formats
 from hpcdl.report.content import Column, Curve, Fact, Note, Quantity, Report, Shares, Source, Span, Table
+from hpcdl.report.folding import fold
 from hpcdl.report.footnotes import write_list, write_rows
 from tests.unit import pictures_maker
 from tests.unit.test_drawing import HOSTILE, make_hostile
@@ -106,7 +107,7 @@ def test_the_same_numbers_as_in_markdown(name, tmp_path):
     make = {**RUNS, "short": short_run}[name]
     report = build(make, tmp_path, force=name == "short")
     found = sections(read(report))
-    for place, table in enumerate(report.shown, 1):
+    for place, table in enumerate(map(fold, report.shown), 1):
         section = found[f"section-{place}"]
         if table.upright:
             pairs = {
@@ -331,7 +332,8 @@ HOSTILES = st.one_of(
 @given(HOSTILES)
 def test_no_word_becomes_markup(text):
     """A page with hostile words has the very elements of one with harmless words."""
-    harmless = "b" + "x" * len(text)
+    # As long: what is long is set differently.
+    harmless = "x" * len(text)
     root = read(make_hostile_report(text))
     assert len(list(root.find("script"))) == 3 + 7 + 1
     tags = {element.tag for element in root.find()}

@@ -6,7 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.report.drawing.axes import encode, title_axis, write_interval, write_value
-from hpcdl.report.drawing.looks import LOOKS, SERIES, name_series
+from hpcdl.report.drawing.looks import LOOKS, SERIES, colour_parts, name_series
 from hpcdl.report.drawing.rows import (
     BAR,
     Rows,
@@ -109,7 +109,7 @@ def specify_stack(stack: Stack, colours: Mapping[str, str]) -> dict[str, Any]:
         "title": None,
         "scale": {
             "domain": names,
-            "range": [colours[SERIES[place % len(SERIES)]] for place in range(len(names))],
+            "range": [colours[name] for name in map(colour_parts(names).__getitem__, names)],
         },
         "legend": {"columns": {"expr": "room < 480 ? 2 : 4"}, "symbolType": "square"},
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hpcdl.report.pictures import Role
 
@@ -27,6 +27,15 @@ COLOURS: dict[str, tuple[str, str]] = {
     "series-6": ("#b0205a", "#ffb3cf"),
 }
 SERIES = tuple(name for name in COLOURS if name.startswith("series-"))
+# What a part of a step is called, wherever it is drawn: it has one colour on a page, in tables and in pictures.
+PHASES = {
+    "input wait": "series-5",
+    "compute": "series-1",
+    "exchange wait": "series-2",
+    "exposed communication": "series-2",
+    "update": "series-3",
+    "other": "series-3",
+}
 # Dark to light, even to the eye and to the colour-blind; the middle stops of matplotlib's viridis.
 RAMP = ("#440154", "#472c7a", "#3b518b", "#2c718e", "#21908d", "#27ad81", "#5cc863", "#aadc32", "#fde725")
 # The first is inside vl-convert; a browser takes what it has.
@@ -86,6 +95,17 @@ def pick_colours(*, dark: bool = False) -> Colours:
 def name_colours() -> Colours:
     """CSS variables in place of colours: what is drawn with them follows the page, on paper too."""
     return {name: f"var(--{name})" for name in COLOURS}
+
+
+def colour_parts(names: Sequence[str]) -> dict[str, str]:
+    """The series' colour of each part of a whole, by the names of COLOURS: phases have their own, others what is left.
+
+    Two of one whole share a colour only where there are more parts than colours.
+    """
+    chosen = {name: PHASES[name] for name in names if name in PHASES}
+    left = [colour for colour in SERIES if colour not in chosen.values()] or list(SERIES)
+    others = [name for name in dict.fromkeys(names) if name not in chosen]
+    return chosen | {name: left[place % len(left)] for place, name in enumerate(others)}
 
 
 def name_series(name: str, role: Role) -> str:
