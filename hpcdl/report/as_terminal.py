@@ -6,22 +6,27 @@ Whether there is colour is the console's to know: rich leaves it out off a termi
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
+from rich.cells import cell_len
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
 from hpcdl.report.content import Shares
-from hpcdl.report.footnotes import explain_bars, write_list, write_rows
+from hpcdl.report.footnotes import explain_bars, write_list
 from hpcdl.report.numbers import SHADES, find_missing, find_strike, format_cell, measure_bar
+from hpcdl.report.widths import GAP, fit_table, measure_least
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hpcdl.report.content import Cell, Fact, Note, Report, Table
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
+
+    from hpcdl.report.content import Cell, Note, Report, Table
+    from hpcdl.report.widths import Layout
 
 BADGE_STYLES = {
     "published": "bold green",
@@ -34,16 +39,29 @@ BADGE_STYLES = {
 NOTE_STYLES = {"failure": "red", "rehearsal": "magenta", "warning": "yellow", "info": ""}
 STATE_STYLES = {"completed": "green", "running": "cyan", "planned": "dim", "stopped": "yellow"}
 PHASE_STYLES = {"input": "yellow", "compute": "green", "exchange": "red", "update": "blue"}
-NARROWEST = 40
+# Below, lines are longer than the terminal is wide: a number does not get narrower.
+NARROWEST = 30
 # For consoles that are not UTF-8: what stands for the characters that they lack.
 _BLOCKS = dict(zip("▁▂▃▄▅▆▇█▒░▓", "..--==##=-+", strict=True))
 _PLAIN = str.maketrans({"·": "-", "—": "-", "…": "~", "µ": "u", "±": "+-", "°": "o"} | _BLOCKS)
 
 
+@dataclass(frozen=True)
+class _Wide:
+    """What is laid out in a width of its own: a terminal that is narrower still wraps it, and cuts nothing."""
+
+    inner: RenderableType
+    width: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self.inner, options.update(width=self.width))
+
+
 def render(report: Report, console: Console) -> None:
     """Print a report onto a console, in its width; characters that its encoding lacks are replaced."""
+    width = max(console.width, NARROWEST)
     with console.capture() as capture:
-        console.print(_lay_out(report, max(console.width, NARROWEST)), soft_wrap=False)
+        console.print(_Wide(_lay_out(report, width), width), soft_wrap=False, crop=False)
     text = "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
     console.file.write(_fit(text, console.encoding))
     console.file.flush()
@@ -68,9 +86,10 @@ def _fit(text: str, encoding: str) -> str:
 def _lay_out(report: Report, width: int) -> RenderableType:
     failures = [note for note in report.notes if note.kind == "failure"]
     others = [note for note in report.notes if note.kind != "failure"]
-    parts: list[RenderableType] = [_draw_header(report), *(_draw_note(note) for note in failures)]
+    parts: list[RenderableType] = [*_draw_header(report, width), *(_draw_note(note) for note in failures)]
+    told: list[str] = []
     for table in report.shown:
-        parts.extend(["", *_draw_section(table, width, titled=len(report.shown) > 1)])
+        parts.extend(["", *_draw_section(table, width, told, titled=len(report.shown) > 1)])
     if others:
         parts.extend(["", *(_draw_note(note) for note in others)])
     if report.more:
@@ -78,88 +97,89 @@ def _lay_out(report: Report, width: int) -> RenderableType:
     return Group(*parts)
 
 
-def _draw_header(report: Report) -> RenderableType:
-    grid = Grid.grid(expand=True, padding=(0, 2, 0, 0))
+def _draw_header(report: Report, width: int) -> Iterator[RenderableType]:
+    """The title with the badges to its right; below it where they leave it no room."""
+    title = Text(report.title, style="bold")
+    badge = Text(" · ").join(Text(badge, style=BADGE_STYLES[badge]) for badge in report.badges)
+    if badge.cell_len + GAP + NARROWEST > width:
+        yield from (title, badge) if badge else (title,)
+        return
+    grid = Grid.grid(expand=True, padding=(0, GAP, 0, 0))
     grid.add_column(ratio=1)
     grid.add_column(justify="right", no_wrap=True)
-    badge = Text(" · ").join(Text(badge, style=BADGE_STYLES[badge]) for badge in report.badges)
-    grid.add_row(Text(report.title, style="bold"), badge)
-    return grid
+    grid.add_row(title, badge)
+    yield grid
 
 
 def _draw_note(note: Note) -> RenderableType:
     return Text(note.text, style=NOTE_STYLES[note.kind], overflow="fold")
 
 
-def _draw_section(table: Table, width: int, *, titled: bool) -> Iterator[RenderableType]:
+def _draw_section(table: Table, width: int, told: list[str], *, titled: bool) -> Iterator[RenderableType]:
+    """A table with what belongs around it. `told` are the reasons under the tables above; this table's are added."""
     if titled and table.key != "launches":
         yield Text(table.title, style="bold")
     if table.upright:
-        yield _draw_list(table)
+        yield _draw_pairs(list(_list_cells(table)), width)
         return
     if table.facts and not table.many:
-        yield _draw_facts(table.facts)
-        yield ""
-    rows, below = write_rows(table)
-    kept = list(range(len(table.visible)))
-    grid = _draw_grid(table, rows, kept)
-    while not _fits(grid, width) and (least := _least(table, kept)) is not None:
-        kept.remove(least)
-        grid = _draw_grid(table, rows, kept)
-    yield grid
-    below = [*below, *explain_bars(table, [table.visible[place] for place in kept])]
-    left_out = [table.columns[index].title for place, index in enumerate(table.visible) if place not in kept]
-    for line in (*table.captions, *below):
-        yield Padding(Text(line, style="dim", overflow="fold"), (0, 0, 0, 1))
+        facts = [(fact.title, Text(format_cell(fact.cell, with_unit=True))) for fact in table.facts]
+        yield from (_draw_pairs(facts, width), "")
+    layout = fit_table(table, width, told)
+    told[:] = layout.reasons
+    yield _draw_upright(table, layout, width) if layout.widths is None else _draw_grid(table, layout)
+    left_out = [table.columns[index].title for index in table.visible if index not in layout.kept]
+    below = [*table.captions, *layout.lines, *explain_bars(table, layout.kept)]
     if left_out:
-        yield Padding(Text(f"not shown at this width: {', '.join(left_out)}", style="dim"), (0, 0, 0, 1))
+        below.append(f"not shown at this width: {', '.join(left_out)}")
+    yield from (Padding(Text(line, style="dim", overflow="fold"), (0, 0, 0, 1)) for line in below)
 
 
-def _draw_facts(facts: Sequence[Fact]) -> RenderableType:
-    grid = _start_list()
-    for fact in facts:
-        grid.add_row(f" {fact.title}", format_cell(fact.cell, with_unit=True))
-    return grid
-
-
-def _start_list() -> Grid:
-    grid = Grid.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
+def _draw_pairs(pairs: Sequence[tuple[str, Text]], width: int) -> RenderableType:
+    """Titles with their texts beside them; below them where there is no room for both."""
+    titles = max(cell_len(title) for title, _ in pairs)
+    least = max(measure_least(line) for _, text in pairs for line in text.plain.split("\n"))
+    if 1 + titles + GAP + least > width:
+        return Group(*_stack(pairs))
+    grid = Grid.grid(padding=(0, GAP, 0, 0))
+    grid.add_column(style="dim", width=1 + titles)
     grid.add_column(overflow="fold")
+    for title, text in pairs:
+        grid.add_row(Text(f" {title}"), text)
     return grid
 
 
-def _least(table: Table, kept: Sequence[int]) -> int | None:
-    """The column that is missed least, of those that may be left out."""
-    ranks = {place: table.columns[table.visible[place]].rank for place in kept}
-    least = max(ranks, key=lambda place: (ranks[place], place))
-    return least if ranks[least] else None
+def _stack(pairs: Sequence[tuple[str, Text]]) -> Iterator[RenderableType]:
+    for title, text in pairs:
+        if title:
+            yield Padding(Text(title, style="dim"), (0, 0, 0, 1))
+        yield Padding(text, (0, 0, 0, 1 + GAP))
 
 
-def _fits(grid: Grid, width: int) -> bool:
-    console = Console(width=1000, file=io.StringIO())
-    return Measurement.get(console, console.options, grid).maximum <= width
+def _draw_upright(table: Table, layout: Layout, width: int) -> RenderableType:
+    """Each row as a list with an empty line below it; what does not apply is left out."""
+    titles = [table.columns[index].title for index in layout.kept]
+    parts: list[RenderableType] = []
+    for row, cells in zip(layout.rows, table.rows, strict=False):
+        drawn = [_draw_cell(cells[index], text) for index, text in zip(layout.kept, row, strict=True)]
+        pairs = [(title, text) for title, text in zip(titles, drawn, strict=True) if text]
+        parts.extend([_draw_pairs(pairs, width), ""])
+    return Group(*parts)
 
 
-def _draw_grid(table: Table, rows: Sequence[Sequence[str]], kept: Sequence[int]) -> Grid:
-    grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_edge=False)
-    grid.add_column("")
-    columns = [table.columns[index] for index in table.visible]
-    for place in kept:
-        column = columns[place]
+def _draw_grid(table: Table, layout: Layout) -> Grid:
+    grid = Grid(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim", show_edge=False)
+    grid.add_column("", width=0)
+    for index, width in zip(layout.kept, layout.widths or (), strict=True):
+        column = table.columns[index]
         # Numbers are narrower than what they are called: a title of several words stands in several lines.
         title = column.title if column.left else column.title.replace(" ", "\n")
-        # The last resort of a table that does not fit is to wrap its words, never its numbers.
-        grid.add_column(
-            Text(title),
-            justify="left" if column.left else "right",
-            no_wrap=not column.left,
-            overflow="fold",
-            vertical="bottom",
+        justify: Literal["left", "right"] = "left" if column.left else "right"
+        grid.add_column(Text(title), justify=justify, width=width, overflow="fold", vertical="bottom")
+    for row, cells in zip(layout.rows, table.rows, strict=False):
+        grid.add_row(
+            "", *(_draw_cell(cells[index], text) for index, text in zip(layout.kept, row, strict=True))
         )
-    for row, cells in zip(rows, table.rows, strict=False):
-        drawn = [_draw_cell(cells[table.visible[place]], row[place]) for place in kept]
-        grid.add_row("", *drawn)
     return grid
 
 
@@ -173,17 +193,15 @@ def _draw_cell(cell: Cell, text: str) -> Text:
     return Text(text)
 
 
-def _draw_list(table: Table) -> RenderableType:
-    grid = _start_list()
+def _list_cells(table: Table) -> Iterator[tuple[str, Text]]:
+    """The one row of an upright table; a bar with a legend below it."""
     cells = {table.columns[index].upright_title: table.rows[0][index] for index in table.visible}
     for title, text in write_list(table):
         cell = cells[title]
         if isinstance(cell, Shares) and find_missing(cell) is None:
-            grid.add_row(f" {title}", draw_bar(cell))
-            grid.add_row("", _draw_legend(cell))
+            yield from ((title, draw_bar(cell)), ("", _draw_legend(cell)))
         else:
-            grid.add_row(f" {title}", Text(text, style="" if find_missing(cell) is None else "yellow"))
-    return grid
+            yield title, Text(text, style="" if find_missing(cell) is None else "yellow")
 
 
 def draw_bar(shares: Shares) -> Text:

@@ -13,13 +13,21 @@ if TYPE_CHECKING:
     from hpcdl.report.content import Cell, Table
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_MISSING = "not published: "
+_WITHHELD = "withheld, and shown because it was asked for: "
+_ABSENCES = (_MISSING, _WITHHELD)
 
 
 class Footnotes:
-    """Collects reasons while the cells of one table are written."""
+    """Collects reasons while the cells of one table are written.
 
-    def __init__(self) -> None:
-        self._reasons: list[str] = []
+    `told` are reasons that stand under earlier tables: their letters go on, and they are not told again.
+    """
+
+    def __init__(self, told: Sequence[str] = ()) -> None:
+        self._reasons: list[str] = list(told)
+        self._told = len(told)
+        self._again: set[int] = set()
 
     def write_row(self, cells: Iterable[Cell]) -> list[str]:
         """Cells for a table: the number, or a dash with the letter of the reason that stands below.
@@ -35,9 +43,9 @@ class Footnotes:
         for cell in cells:
             reason, mark, strike = find_missing(cell), find_mark(cell), find_strike(cell)
             if reason is not None:
-                marked.append(("—", self._letter(f"not published: {reason}")))
+                marked.append(("—", self._letter(f"{_MISSING}{reason}")))
             elif strike:
-                letter = self._letter(f"withheld, and shown because it was asked for: {strike}")
+                letter = self._letter(f"{_WITHHELD}{strike}")
                 marked.append((format_cell(cell), letter))
             elif mark and not (mark == "partial" and mark in said):
                 marked.append((format_cell(cell), self._letter(f"{mark}: {_explain(mark)}")))
@@ -49,7 +57,15 @@ class Footnotes:
     def _letter(self, reason: str) -> str:
         if reason not in self._reasons:
             self._reasons.append(reason)
-        return _name(self._reasons.index(reason))
+        place = self._reasons.index(reason)
+        if place < self._told:
+            self._again.add(place)
+        return _name(place)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All reasons so far, those of earlier tables too."""
+        return tuple(self._reasons)
 
     @property
     def reasons(self) -> list[tuple[str, str]]:
@@ -58,8 +74,15 @@ class Footnotes:
 
     @property
     def lines(self) -> list[str]:
-        """'(a) not published: reason', in the order of their marks."""
-        return [f"({letter}) {reason}" for letter, reason in self.reasons]
+        """'(c) not published: reason', in the order of their marks.
+
+        What stands under an earlier table is told as '(a), (b): as above'; what qualifies a number is told again.
+        """
+        above = [place for place in sorted(self._again) if self._reasons[place].startswith(_ABSENCES)]
+        full = [place for place in sorted(self._again) if place not in above]
+        new = range(self._told, len(self._reasons))
+        again = [f"{', '.join(f'({_name(place)})' for place in above)}: as above"] if above else []
+        return [*again, *(f"({_name(place)}) {self._reasons[place]}" for place in (*full, *new))]
 
 
 _EXPLAINED = {
@@ -84,11 +107,19 @@ def _name(index: int) -> str:
     return (_LETTERS[tens - 1] if tens else "") + _LETTERS[ones]
 
 
-def write_rows(table: Table) -> tuple[list[list[str]], list[str]]:
-    """The visible cells of the rows that people are shown, as text, and the lines that belong below them."""
-    notes = Footnotes()
+def write_rows(
+    table: Table, columns: Sequence[int] | None = None, notes: Footnotes | None = None
+) -> tuple[list[list[str]], list[str]]:
+    """The cells of the rows that people are shown, as text, and the lines that belong below them.
+
+    Args:
+        table: What to show.
+        columns: Indices of those that there is room for; None: all visible ones.
+        notes: Collects the reasons; None: they are of this table alone.
+    """
+    columns, notes = table.visible if columns is None else columns, notes or Footnotes()
     shown = table.rows if table.limit is None else table.rows[: table.limit]
-    rows = [notes.write_row(row[index] for index in table.visible) for row in shown]
+    rows = [notes.write_row(row[index] for index in columns) for row in shown]
     hidden = len(table.rows) - len(shown)
     more = [f"… and {hidden:,} more (--format json shows all)"] if hidden else []
     return rows, [*more, *notes.lines]

@@ -57,21 +57,22 @@ NEEDED = (
     "time",
     "tags",
 )
+# A launch's name tells its model, its size and its variant; energy means nothing without its boundary and basis.
 LAUNCH_COLUMNS = (
     Column("run", "run", left=True),
-    Column("launch", "launch", left=True, rank=4),
-    Column("state", "state", left=True, rank=2),
-    Column("benchmark", "benchmark", left=True, rank=5),
-    Column("model", "model", left=True),
-    Column("variant", "variant", left=True, rank=3),
-    Column("engine", "engine", left=True, rank=3),
-    Column("size", "on", left=True),
+    Column("launch", "launch", left=True),
+    Column("state", "state", left=True, rank=1),
+    Column("benchmark", "benchmark", left=True, rank=8),
+    Column("model", "model", left=True, rank=6),
+    Column("variant", "variant", left=True, rank=6),
+    Column("engine", "engine", left=True, rank=7),
+    Column("size", "on", left=True, rank=4),
     Column("images_per_s", "images/s"),
-    Column("average_w", "W", rank=2),
-    Column("j_per_image", "J/image", rank=2),
-    Column("images_per_j", "images/J", rank=1),
+    Column("average_w", "W", rank=5),
+    Column("j_per_image", "J/image", rank=5),
+    Column("images_per_j", "images/J", rank=3),
     Column("boundary", "boundary", left=True, rank=2),
-    Column("basis", "basis", left=True, rank=1),
+    Column("basis", "basis", left=True, rank=2),
     Column("mark", "", left=True),
     Column("time", "time", left=True, hidden=True),
     Column("tags", "tags", left=True, hidden=True),
@@ -159,7 +160,7 @@ def list_launches(catalogue: Catalogue, places: Sequence[int], *, last: int | No
         catalogue.rows(places, ROW_COLUMNS), key=lambda row: (str(row["run_id"]), row["launch_index"] or 0)
     )
     shown = rows if last is None else rows[-last:]
-    hidden = [Note("info", f"the newest {len(shown):,} of {count(len(rows), 'launch')}es; --all shows all")]
+    hidden = [Note("info", f"the newest {len(shown):,} of {len(rows):,} launches; --all shows all")]
     table = Table("launches", "Launches", LAUNCH_COLUMNS, tuple(map(_make_launch_row, shown)))
     return Report(
         kind="query",

@@ -270,7 +270,7 @@ def test_asked_for_efficiency_of_a_rehearsal_is_marked(tmp_path):
     efficiency = scaling["rows"][1]["efficiency"]
     assert (efficiency["value"], efficiency["mark"]) == (pytest.approx(0.7), "rehearsal")
     assert efficiency["low"] < 0.7 < efficiency["high"]
-    assert "70.0 % (a)" in as_terminal.write(content, width=120)
+    assert "70.0 % (c)" in as_terminal.write(content, width=120)
     assert content.badges == ("partial", "REHEARSAL")
 
 
