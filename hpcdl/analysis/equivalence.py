@@ -25,6 +25,11 @@ class NodeCount:
     low: int | None = None
     high: int | None = None
 
+    @property
+    def open_ended(self) -> bool:
+        """Whether so many may do, and nobody can say how many surely do."""
+        return self.low is not None and self.high is None
+
 
 @dataclass(frozen=True)
 class Side:

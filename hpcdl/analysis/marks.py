@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 AND = " and "
+REHEARSAL = "rehearsal"
 
 
 def join_marks(*marks: str) -> str:

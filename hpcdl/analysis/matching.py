@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hpcdl.analysis.common_ground import choose_boundary
 from hpcdl.analysis.draws import find_nearest, measure_draws, tell_undrawn
 from hpcdl.analysis.equivalence import Equivalence, NodeCount, Side
-from hpcdl.analysis.marks import join_marks
+from hpcdl.analysis.marks import AND, REHEARSAL, join_marks
 from hpcdl.analysis.need import Need, add_copies, count_nodes, count_whole, grow
 from hpcdl.analysis.prediction import why_rehearsed
 from hpcdl.analysis.question import list_differences
@@ -96,10 +96,8 @@ def match_sweeps(mine: Sweep, theirs: Sweep, tariffs: tuple[Tariff, Tariff], ask
     reason = why_rehearsed(mine.scaling) or why_rehearsed(theirs.scaling)
     # How many nodes of the first it takes follows from both.
     if mine.scaling.forced or theirs.scaling.forced:
-        needed = replace(needed, mark="rehearsal")
-    matched = Need(
-        goal, NodeCount(count_whole(goal)), "measured", "rehearsal" if theirs.scaling.forced else ""
-    )
+        needed = replace(needed, mark=join_marks(REHEARSAL, needed.mark))
+    matched = Need(goal, NodeCount(count_whole(goal)), "measured", REHEARSAL if theirs.scaling.forced else "")
     return Equivalence(
         first=_describe(mine, _hold_back(needed, reason), tariffs[0], boundary),
         second=_describe(theirs, matched, tariffs[1], boundary),
@@ -143,7 +141,7 @@ def _hold_back(needed: Need, reason: str | None) -> Need:
         nodes = Missing(missing=reason)
     spot = replace(needed.spot, images_per_s=_hold(needed.spot.images_per_s, reason), interval=None)
     # Neither do its words give the number away.
-    basis = "copies" if needed.copies > 1 else needed.basis
+    basis = "copies" if needed.mark == "copies" else "measured or by the law"
     return replace(needed, spot=spot, amount=NodeCount(withhold(nodes, reason)), basis=basis, assumptions=())
 
 
@@ -202,14 +200,13 @@ def _find_power(sweep: Sweep, needed: Need, tariff: Tariff, boundary: Boundary |
         return _Power(tell_undrawn(sweep.launches, boundary))
     nodes = needed.amount.nodes
     watts = derive(lambda count, drawn: count * drawn / draw.nodes, nodes, draw.average_w)
-    metered = f"{boundary}: {draw.words}, on {count_nodes(draw.nodes)}; {draw.sensors}"
+    # The size that was metered is the answer itself where that was measured: with the one, the other is withheld.
+    untold = isinstance(nodes, Missing)
+    metered = "" if untold else f"{boundary}: {draw.words}, on {count_nodes(draw.nodes)}; {draw.sensors}"
     assumed = _assume(draw, spot.nodes, copies)
-    mark = (
-        needed.mark
-        if needed.mark == "rehearsal"
-        else join_marks("estimated" if draw.estimated else "", assumed.mark)
-    )
-    told = (assumed.text,) if assumed.text and not isinstance(nodes, Missing) else ()
+    staged = REHEARSAL if REHEARSAL in needed.mark.split(AND) else ""
+    mark = join_marks(staged, "estimated" if draw.estimated else "", assumed.mark)
+    told = (assumed.text,) if assumed.text and not untold else ()
     factor = (
         None if isinstance(watts, Missing) or isinstance(draw.average_w, Missing) else watts / draw.average_w
     )

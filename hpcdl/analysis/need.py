@@ -85,7 +85,7 @@ def add_copies(sweep: Sweep, target: Point) -> Need:
     return Need(
         spot,
         NodeCount(count_whole(spot), low, high),
-        f"{copies:,} copies of {count_nodes(one.nodes)}",
+        f"{'1 copy' if copies == 1 else f'{copies:,} copies'} of {count_nodes(one.nodes)}",
         "copies",
         ("independent copies add up: no copy slows another down, and the work can be divided among models",),
         copies,

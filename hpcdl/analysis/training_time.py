@@ -9,7 +9,7 @@ from hpcdl import networks
 from hpcdl.analysis.amounts import Amount, add, divide, invert, multiply, withhold
 from hpcdl.analysis.common_ground import choose_boundary
 from hpcdl.analysis.draws import find_nearest, measure_draws, tell_undrawn
-from hpcdl.analysis.marks import join_marks
+from hpcdl.analysis.marks import REHEARSAL, join_marks
 from hpcdl.analysis.readings import derive
 from hpcdl.analysis.sweep import read_point
 from hpcdl.analysis.tariffs import JOULES_PER_KWH
@@ -266,8 +266,8 @@ def _find_energy(spot: Spot, sweep: Sweep, goal: Goal, draws: Mapping[Size, Draw
     draw = find_nearest(draws, spot.nodes, spot.ranks)
     if draw is None:
         return Energy(Amount(absent))
-    mark = "rehearsal" if sweep.scaling.forced else "estimated" if draw.estimated else ""
-    predicted = "" if spot.basis == "measured" or sweep.scaling.forced else "predicted"
+    mark = join_marks(REHEARSAL if sweep.scaling.forced else "", "estimated" if draw.estimated else "")
+    predicted = "" if spot.basis == "measured" else "predicted"
     if (draw.nodes, draw.ranks) == (spot.nodes, spot.ranks):
         own = draw.j_per_image
         # What is withheld of the rate is withheld of the energy.
@@ -276,8 +276,7 @@ def _find_energy(spot: Spot, sweep: Sweep, goal: Goal, draws: Mapping[Size, Draw
     power = multiply(Amount(draw.average_w, draw.power_interval), spot.nodes / draw.nodes)
     joules = divide(power, Amount(spot.images_per_s, spot.interval))
     assumed = f"where power was not metered, each node draws what one of {draw.nodes} drew ({draw.boundary})"
-    carried = "" if sweep.scaling.forced else "predicted"
-    return Energy(multiply(joules, goal.images), join_marks(mark, carried), assumed)
+    return Energy(multiply(joules, goal.images), join_marks(mark, "predicted"), assumed)
 
 
 def _uses_gpus(sweep: Sweep) -> bool:

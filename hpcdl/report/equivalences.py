@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import Amount
-from hpcdl.analysis.marks import AND, join_marks
+from hpcdl.analysis.marks import AND, REHEARSAL, join_marks
 from hpcdl.records import Missing
 from hpcdl.report.amounts import show_amount
 from hpcdl.report.assumptions import make_assumption_table, note_assumptions
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PRICED: tuple[Name, ...] = ("node_price", "nodes_per_rack")
 ROLES: dict[str, Role] = {
-    "rehearsal": "withheld",
+    REHEARSAL: "withheld",
     "as published": "published",
     "estimated": "estimated",
     "predicted": "predicted",
@@ -129,11 +129,11 @@ def _spread(
     if isinstance(value, Missing) or isinstance(nodes, Missing):
         return Quantity(value, unit, mark, currency=currency)
     fewest, most = (nodes if end is None else end for end in (side.amount.low, side.amount.high))
-    if fewest == most == nodes and bounds is None:
+    # Where nobody can say how many nodes surely do, neither can how much they draw.
+    open_ended = side.amount.open_ended
+    if fewest == most == nodes and bounds is None and not open_ended:
         return Quantity(value, unit, mark, currency=currency)
     low, high = (value, value) if bounds is None else (bounds.low, bounds.high)
-    # Where nobody can say how many nodes surely do, neither can how much they draw.
-    open_ended = side.amount.high is None and side.amount.low is not None
     return Quantity(
         value,
         unit,
@@ -151,7 +151,7 @@ def _note(equivalence: Equivalence) -> Iterator[Note]:
         )
     for side in (equivalence.first, equivalence.second):
         amount = side.amount
-        if {amount.low, amount.high} - {None, amount.nodes}:
+        if amount.open_ended or {amount.low, amount.high} - {None, amount.nodes}:
             may = "fewer nodes than were looked at" if amount.low is None else count(amount.low, "node")
             surely = "more than can be said" if amount.high is None else f"{amount.high:,}"
             yield Note(
@@ -165,18 +165,23 @@ def _note(equivalence: Equivalence) -> Iterator[Note]:
 
 def _draw(equivalence: Equivalence) -> Iterator[Picture]:
     sides = (equivalence.first, equivalence.second)
-    marks = " · ".join(dict.fromkeys(side.mark for side in sides if side.mark))
-    rehearsal = "REHEARSAL · " if equivalence.rehearsal else ""
-    subtitle = f"{rehearsal}{marks or 'measured'} · {equivalence.claim}"
     power = [(side, side.power_w, side.power_mark) for side in sides]
     price = [(side, side.price, side.mark) for side in sides]
     # Of different boundaries or currencies there is no picture: nobody could tell the bars apart.
     if not isinstance(equivalence.power_ratio, Missing):
         axis = Axis(f"power, {sides[0].boundary}", "W")
-        yield _draw_bars("equivalence-power", "Power", subtitle, axis, power)
+        yield _draw_bars("equivalence-power", "Power", _qualify(equivalence, power), axis, power)
     if not isinstance(equivalence.price_ratio, Missing):
         axis = Axis(f"price in {sides[0].currency}", "money")
-        yield _draw_bars("equivalence-price", "Price", subtitle, axis, price)
+        yield _draw_bars("equivalence-price", "Price", _qualify(equivalence, price), axis, price)
+
+
+def _qualify(equivalence: Equivalence, values: list[tuple[Side, Reading, str]]) -> str:
+    """All that qualifies the bars, and why they stand beside each other."""
+    marks = join_marks(*(mark for _, _, mark in values))
+    told = join_marks(*(mark for mark in marks.split(AND) if mark != REHEARSAL))
+    qualified = ["REHEARSAL"] if equivalence.rehearsal else [] if told else ["measured"]
+    return " · ".join([*qualified, *([told] if told else []), equivalence.claim])
 
 
 def _find_role(mark: str) -> Role:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcdl.analysis.marks import AND
 from hpcdl.report.content import Shares
 from hpcdl.report.numbers import explain_bar, find_mark, find_missing, find_strike, format_cell
 
@@ -99,7 +100,7 @@ _EXPLAINED = {
 
 def _explain(mark: str) -> str:
     """Each of several marks by itself."""
-    return "; ".join(_EXPLAINED.get(one, one) for one in mark.split(" and "))
+    return "; ".join(_EXPLAINED.get(one, one) for one in mark.split(AND))
 
 
 def _name(index: int) -> str:

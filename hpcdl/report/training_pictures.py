@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import multiply
-from hpcdl.analysis.marks import AND
+from hpcdl.analysis.marks import AND, REHEARSAL, join_marks
 from hpcdl.records import Missing
 from hpcdl.report.content import Quantity
 from hpcdl.report.numbers import format_quantity
@@ -62,9 +62,11 @@ def _name_series(estimate: TrainingEstimate, one: TrainingTime, *, energetic: bo
     """How a number came about: by the rate, and where energy is in it, by that as well."""
     name = "measured rate" if one.spot.basis == "measured" else "model"
     marks = one.energy.mark.split(AND) if energetic else []
-    told = f", energy {AND.join(marks)}" if any(marks) else ""
+    # That it is a rehearsal stands above the picture, of all that is in it.
+    energy = join_marks(*(mark for mark in marks if mark != REHEARSAL))
+    told = f", energy {energy}" if energy else ""
     if estimate.sweep.scaling.forced:
-        return name, "withheld"
+        return name + told, "withheld"
     if "estimated" in marks:
         return name + told, "estimated"
     return name + told, "predicted" if one.spot.basis == "model" or "predicted" in marks else "measured"
@@ -95,7 +97,7 @@ def _draw(estimate: TrainingEstimate, what: str, axis: Axis, series: list[Series
         for dot in one.dots
     )
     marks = ["REHEARSAL"] if estimate.sweep.scaling.rehearsal else []
-    if any(one.role == "estimated" for one in series):
+    if any("estimated" in one.name for one in series):
         marks.append("energy ESTIMATED")
     return Picture(
         key=f"training-{what}",

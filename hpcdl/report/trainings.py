@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import Amount, multiply
-from hpcdl.analysis.marks import join_marks
+from hpcdl.analysis.marks import REHEARSAL, join_marks
 from hpcdl.analysis.readings import is_absent
 from hpcdl.records import Missing
 from hpcdl.report.amounts import show_amount
@@ -102,9 +102,10 @@ def _show_surely(estimate: TrainingEstimate) -> Quantity | None:
 
 def _mark_time(estimate: TrainingEstimate, time: TrainingTime) -> str:
     """What qualifies all that follows from its rate."""
-    if estimate.sweep.scaling.forced:
-        return "rehearsal"
-    return "" if time.spot.basis == "measured" else "predicted"
+    return join_marks(
+        REHEARSAL if estimate.sweep.scaling.forced else "",
+        "" if time.spot.basis == "measured" else "predicted",
+    )
 
 
 def _name_basis(estimate: TrainingEstimate, time: TrainingTime) -> str:

@@ -500,6 +500,18 @@ def test_idle_power_of_the_node_is_priced(tmp_path):
     assert "idle power" not in costs.left_out
 
 
+def test_idle_power_that_is_known_is_not_left_out_for_want_of_a_price(tmp_path):
+    site = {"power": {"idle_w": {"node1": {"package 0": 50.0, "dram 0": 10.0}}}}
+    unpriced = {key: value for key, value in COST.items() if key != "electricity_per_kwh"}
+    [costs] = study_costs([analyse_run(write_cpu(tmp_path, site=site, cost=unpriced))]).costs
+    # 2 J x 1e6 at work and 60 W x 10,000 s idle.
+    assert costs.parts.energy_kwh.value == pytest.approx(2 / 3.6 + 1 / 6)
+    assert "idle power" not in costs.left_out
+    [dark] = study_costs([analyse_run(write_cpu(tmp_path, run_id="dark", cost=unpriced))]).costs
+    assert dark.parts.energy_kwh.value == pytest.approx(2 / 3.6)
+    assert "idle power" in dark.left_out
+
+
 def test_what_cannot_be_compared_is_told_by_name(tmp_path):
     cpu = analyse_run(write_cpu(tmp_path))
     gpu = analyse_run(write_gpu(tmp_path, meters={"node1": boards() | {estimate_of(): estimated(100.0)}}))
@@ -536,6 +548,17 @@ def test_whole_nodes_and_their_parts_are_not_mixed(tmp_path):
     told = study_costs(results).boundary.missing
     assert "node: A has 1 CPU package, 1 DRAM, measured, without fans" in told
     assert "B has 1 node, measured" in told
+
+
+@pytest.mark.parametrize("meters", [boards(), boards(count=1)])
+def test_energy_that_nobody_believes_takes_nothing_from_the_others(meters, tmp_path):
+    # A window of half a second is too short for any counter; one board of two is not the node.
+    dark = analyse_run(write_gpu(tmp_path, rates=(100_000.0,), meters={"node1": meters}))
+    cpu, gpu = study_costs([analyse_run(write_cpu(tmp_path)), dark]).costs
+    # 2 J x 1e6 at 0.5 EUR a kWh.
+    assert cpu.parts.electricity.value == pytest.approx(0.5 * 2 / 3.6)
+    assert isinstance(gpu.parts.electricity.value, Missing)
+    assert gpu.parts.capital.value == pytest.approx(0.02)
 
 
 def test_a_run_without_energy_takes_nothing_from_the_others(tmp_path):

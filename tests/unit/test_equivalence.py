@@ -301,6 +301,21 @@ def test_without_meters_there_is_no_power_and_the_rest_is_told(tmp_path):
     assert found.price_ratio == 1
 
 
+def test_nodes_that_others_may_have_used_are_not_priced(tmp_path):
+    site = {"slurm": {"exclusive": False}, "node": {"gpus": 2, "cores": 64}}
+    shared = measure(tmp_path, "a", AMDAHL, watts=300.0, site=site)
+    found = match(shared, measure(tmp_path, "b", AMDAHL, watts=300.0))
+    assert isinstance(found.first.price, Withheld)
+    data = as_data(found)
+    mine, theirs = data["equivalence"]
+    assert "others may have used" in mine["price"]["missing"]
+    assert "others may have used" in data["price_ratio"]["missing"]
+    # What was measured of them is there.
+    assert theirs["price"]["value"] == 80_000
+    assert data["power_ratio"]["value"] == pytest.approx(1.0)
+    assert [picture.key for picture in describe_equivalence(found).pictures] == ["equivalence-power"]
+
+
 def test_prices_that_are_not_known_are_missing(tmp_path):
     run = measure(tmp_path, "a", AMDAHL)
     found = match(run, run, tariffs=(price(), price(without=["node_price", "nodes_per_rack"])))

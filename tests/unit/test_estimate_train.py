@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcdl import cli
+from hpcdl.analysis.cost import study_costs
+from hpcdl.analysis.job import analyse_run
 from hpcdl.analysis.readings import Withheld
 from hpcdl.analysis.sweep import gather_sweeps
 from hpcdl.analysis.tariffs import choose_tariff
@@ -25,6 +27,7 @@ from hpcdl.report import as_json, as_markdown, as_terminal
 from hpcdl.report.trainings import describe_trainings
 from hpcdl.store import RunFolder, publish_record
 from tests.unit import records_maker
+from tests.unit.cost_runs import write_cpu
 from tests.unit.estimate_runs import COST, measure, price
 from tests.unit.test_report import compare, settle
 
@@ -206,6 +209,43 @@ def test_of_one_size_only_that_one_is_told(tmp_path):
     assert "fewer than 2 nodes may do" in text
 
 
+@pytest.fixture
+def by_gpu(tmp_path):
+    """1 rank on 1 node and 8 ranks on 2, as they are measured; 4 ranks on 1 node are by the law alone."""
+    run = records_maker.write_run(
+        tmp_path,
+        nodes=(2,),
+        tasks_per_node=4,
+        launches={"per": "gpu"},
+        site={"node": {"gpus": 4, "cores": 8}},
+        run_id="a",
+    )
+    for index, rate in ((1, 1000.0), (2, 7000.0)):
+        how = records_maker.Recording(images_per_s=rate, device="gpu", transport="nccl")
+        records_maker.record(run, index, how)
+    return analyse_run(run)
+
+
+def test_the_answer_names_the_division_that_meets_the_deadline(by_gpu):
+    # 3000 images/s: 1000 on one GPU are too few, and by the law four do more.
+    found = estimate(by_gpu, deadline_s=86.4e6 / 3000)
+    rows = [(time.spot.nodes, time.spot.ranks, time.spot.basis, time.meets) for time in found.times]
+    assert rows[:3] == [(1, 1, "measured", "no"), (1, 4, "model", "yes"), (2, 8, "measured", "yes")]
+    [answer] = json.loads(as_json.render(describe_trainings([found])))["answers"]
+    assert answer["basis"] == "model (Amdahl fit)"
+    assert answer["smallest_nodes"] == {"value": 1, "unit": "nodes", "mark": "predicted"}
+    assert answer["surely_nodes"] == {"value": 1, "unit": "nodes", "mark": "predicted"}
+
+
+def test_an_answer_that_was_measured_has_no_mark(by_gpu):
+    # The law's four GPUs of one node do not: 5000 images/s.
+    [answer] = json.loads(as_json.render(describe_trainings([estimate(by_gpu, deadline_s=86.4e6 / 5000)])))[
+        "answers"
+    ]
+    assert answer["basis"] == "measured rate"
+    assert answer["smallest_nodes"] == {"value": 2, "unit": "nodes"}
+
+
 # ---- What is not published ----
 
 
@@ -268,6 +308,28 @@ def test_the_pue_is_that_of_the_prices(tmp_path):
     # 600 W for a day: 14.4 kWh before the PUE, at 0.25 EUR.
     assert recorded.electricity.value == pytest.approx(14.4 * 1.5 * 0.25, rel=1e-3)
     assert held.electricity.value == pytest.approx(14.4 * 1.1 * 0.25, rel=1e-3)
+
+
+def test_a_pue_among_the_prices_counts_as_it_does_in_a_report(tmp_path):
+    run = analyse_run(write_cpu(tmp_path, cost=COST | {"pue": 1.5, "utilisation": 1.0}))
+    [costs] = study_costs([run]).costs
+    found = estimate(run, 1e6, tariff=choose_tariff(run, None))
+    [time] = found.times
+    assert found.boundary == "facility"
+    # 2 J x 1e6 x 1.5.
+    assert time.energy.kwh.value == pytest.approx(1.5 * 2 / 3.6) == costs.parts.energy_kwh.value
+    assert time.cost.value == pytest.approx(costs.parts.total.value)
+
+
+IDLENESS = "nodes also draw power while nobody works"
+
+
+@pytest.mark.parametrize(("utilisation", "told"), [(0.8, True), (1.0, False)])
+def test_what_idle_nodes_draw_is_told_as_left_out(utilisation, told, tmp_path):
+    run = measure(tmp_path, "a", AMDAHL, watts=300.0)
+    content = describe_trainings([estimate(run, tariff=price({"utilisation": utilisation}))])
+    for write in (as_json.render, as_markdown.render, lambda one: as_terminal.write(one, width=200)):
+        assert (IDLENESS in write(content)) is told
 
 
 def test_a_part_of_a_shared_node_has_no_price_of_its_own(tmp_path):

@@ -13,6 +13,7 @@ from hpcdl.durable import publish_record
 from hpcdl.report import as_json
 from hpcdl.report.gallery.steps import MOST_COLUMNS, _map_ranks
 from hpcdl.report.pictures import HeatMap, Lines, Scatter, Stack
+from tests.unit.cost_runs import boards, write_cpu, write_gpu
 from tests.unit.records_maker import Recording, make_step, record, tabulate, write_run
 from tests.unit.test_communication import make_probe
 from tests.unit.test_report import RUNS, digits_run, energy_run, killed_run, rehearsal_run, scaling_run
@@ -93,6 +94,37 @@ def test_throughput_stands_against_power_at_one_boundary(tmp_path):
         watts = [row["average_w"]["value"] for row in data["energy"] if row["boundary"] == boundary]
         assert [dot.x for dot in series.dots] == watts
         assert [dot.y for dot in series.dots] == [row["images_per_s"]["value"] for row in data["launches"]]
+
+
+def draw_throughput(*runs):
+    """The pictures of throughput against power: subtitle -> names of series with their numbers of dots."""
+    content = report.build([analyse_run(run) for run in runs], pictured=True)
+    found = [picture for picture in content.pictures if picture.key.startswith("power-throughput")]
+    assert len({picture.key for picture in found}) == len(found)
+    return {
+        picture.subtitle.partition("boundary ")[2]: [(one.name, len(one.dots)) for one in picture.form.series]
+        for picture in found
+    }
+
+
+def test_throughput_of_two_networks_stands_apart_by_name(tmp_path):
+    small = write_gpu(tmp_path)
+    large = write_gpu(tmp_path, run_id="large", model="overfeat", rates=(3000.0,), steps=150)
+    drawn = draw_throughput(small, large)
+    # At the device and at the node.
+    assert list(drawn.values()) == [[("AlexNet", 1), ("OverFeat, accurate", 1)]] * 2
+
+
+def test_watts_of_unlike_things_are_pictures_of_their_own(tmp_path):
+    cpus = [write_cpu(tmp_path, run_id=name) for name in ("cpu-a", "cpu-b")]
+    gpus = [write_gpu(tmp_path, run_id=name, meters={"node1": boards()}) for name in ("gpu-a", "gpu-b")]
+    drawn = draw_throughput(*cpus, *gpus)
+    assert [(what.split(",")[0], series) for what, series in drawn.items()] == [
+        ("device: CPU packages", [("AlexNet", 2)]),
+        ("device: GPU boards", [("AlexNet", 2)]),
+    ]
+    # One dot of a kind is no picture.
+    assert draw_throughput(cpus[0], gpus[0]) == {}
 
 
 def test_the_map_of_ranks_shows_the_slow_one(tmp_path):
