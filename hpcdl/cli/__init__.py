@@ -69,6 +69,9 @@ def _complain(words: str, context: Any) -> None:
 
 def say(problem: HpcdlError) -> None:
     """An error on stderr: what happened and why; below it, what to do."""
-    print(f"hpcdl: {problem.what}", file=sys.stderr)
+    # Here, so that `hpcdl` begins without it: what went wrong may name what a record says.
+    from hpcdl.report.controls import replace_controls
+
+    print(f"hpcdl: {replace_controls(problem.what, lines=True)}", file=sys.stderr)
     if problem.do:
-        print(f"       {problem.do}", file=sys.stderr)
+        print(f"       {replace_controls(problem.do, lines=True)}", file=sys.stderr)

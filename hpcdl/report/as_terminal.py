@@ -15,6 +15,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from hpcdl.report.content import Shares
+from hpcdl.report.controls import clean
 from hpcdl.report.footnotes import explain_bars, write_list, write_rows
 from hpcdl.report.numbers import SHADES, find_missing, find_strike, format_cell, measure_bar
 
@@ -43,7 +44,7 @@ _PLAIN = str.maketrans({"·": "-", "—": "-", "…": "~", "µ": "u", "±": "+-"
 def render(report: Report, console: Console) -> None:
     """Print a report onto a console, in its width; characters that its encoding lacks are replaced."""
     with console.capture() as capture:
-        console.print(_lay_out(report, max(console.width, NARROWEST)), soft_wrap=False)
+        console.print(_lay_out(clean(report), max(console.width, NARROWEST)), soft_wrap=False)
     text = "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
     console.file.write(_fit(text, console.encoding))
     console.file.flush()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.errors import Mistake, UnknownName
 from hpcdl.report import as_csv, as_json, as_markdown, as_terminal
+from hpcdl.report.controls import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,19 +51,21 @@ class Format:
 
     `render` makes one document of it, whose name ends in `suffix`; None where there is no such thing. `split` makes
     several files, by name, where they belong in a folder. `pictured`: it shows pictures and folds away texts.
+    `escapes`: it writes control characters as escapes; for the other formats they are replaced.
     """
 
     suffix: str
     render: Callable[[Report], Content] | None = None
     split: Callable[[Report], Mapping[str, Content]] | None = None
     pictured: bool = False
+    escapes: bool = False
 
 
 # The terminal's form as plain text; onto a console, in colour, it is printed by as_terminal.render.
 FORMATS: dict[str, Format] = {
     "terminal": Format(".txt", as_terminal.write),
     "markdown": Format(".md", as_markdown.render),
-    "json": Format(".json", as_json.render),
+    "json": Format(".json", as_json.render, escapes=True),
     "csv": Format(".csv", as_csv.render, as_csv.write_all),
     "html": Format(".html", _render_html, pictured=True),
     "pdf": Format(".pdf", _render_pdf, pictured=True),
@@ -108,7 +111,7 @@ def render(report: Report, name: str) -> Content:
             f"{name} is one file for each picture, and no document.", do="Name a folder for them: --out DIR."
         )
     with _libraries_for(name):
-        return found.render(report)
+        return found.render(report if found.escapes else clean(report))
 
 
 @contextmanager
@@ -146,5 +149,5 @@ def lay_out(report: Report, name: str) -> Mapping[str, Content]:
     found = find_format(name)
     if found.split is not None:
         with _libraries_for(name):
-            return found.split(report)
+            return found.split(clean(report))
     return {f"report{found.suffix}": render(report, name)}
