@@ -31,6 +31,10 @@ def main() -> NoReturn:
         code = 1
     except Exception as problem:  # noqa: BLE001 (_translate raises what it does not know)
         code = _translate(problem)
+    if code == INTERRUPTED:
+        # An interruption within exec(), by which dataclasses are made during imports, is remembered by CPython
+        # though it was caught, and would end the process by the signal; the next exec() of a text forgets it.
+        exec("")  # noqa: S102
     sys.exit(code or 0)
 
 
