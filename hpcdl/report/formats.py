@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from hpcdl.errors import Mistake, UnknownName
@@ -75,6 +76,8 @@ FORMATS: dict[str, Format] = {
 # Of the extra `reports`: module -> package.
 LIBRARIES = {"vl_convert": "vl-convert-python", "typst": "typst"}
 ALIASES = {"md": "markdown", "txt": "terminal", "text": "terminal"}
+# How names of files end, where that is not a format's own suffix.
+SUFFIXES = {".htm": "html", ".markdown": "markdown"}
 
 
 def find_format(name: str) -> Format:
@@ -87,15 +90,23 @@ def find_format(name: str) -> Format:
 
 
 def settle_name(name: str) -> str:
-    """The name of a format, its short forms resolved.
+    """The name of a format, its short forms resolved, in whatever case.
 
     Raises:
         UnknownName: There is no such format.
     """
-    full = ALIASES.get(name, name)
+    lower = name.lower()
+    full = ALIASES.get(lower, lower)
     if full not in FORMATS:
-        raise UnknownName("report format", name, FORMATS)
+        raise UnknownName("report format", name, [*FORMATS, *ALIASES])
     return full
+
+
+def find_by_suffix(name: str) -> str | None:
+    """The format that a file of this name holds; None where its end says nothing."""
+    suffix = PurePath(name).suffix.lower()
+    known = {form.suffix: found for found, form in FORMATS.items()}
+    return SUFFIXES.get(suffix) or known.get(suffix)
 
 
 def render(report: Report, name: str) -> Content:
