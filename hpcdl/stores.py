@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+import shlex
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,21 +72,24 @@ class Stores:
         both. `tag:NAME` and `benchmark:NAME` are only that.
 
         Raises:
-            Mistake: None fits; the beginning of an id fits several; or the text is a tag of some and the benchmark
-                of others.
+            Mistake: None fits; the beginning of an id fits several; the text is a tag of some and the benchmark
+                of others; or it is empty.
         """
+        if not text.strip():
+            raise Mistake(f"{text!r} names no run.", do="Write a run's id, or last.")
         if (Path(text) / "job.json").is_file():
             return [RunFolder(Path(text).absolute())]
         found = self._find_last() if text == "last" else self._find_one(text)
         if found:
             return found
         runs = self.runs()
+        group = _find_group(runs, text)
+        if group:
+            return group
+        _refuse_store(text)
         if not runs:
             raise Mistake(f"there are no runs in {self}.", do="Start one: hpcdl run smoke.")
-        found = _find_group(runs, text)
-        if not found:
-            raise Mistake(f"there is no run {text!r} in {self}.", do="`hpcdl list` shows what there is.")
-        return found
+        raise Mistake(f"there is no run {text!r} in {self}.", do="`hpcdl list` shows what there is.")
 
     def _find_last(self) -> list[RunFolder]:
         """Without a look into any folder but the newest."""
@@ -123,6 +127,20 @@ class Stores:
                 _require_same(runs[0], other)
             if runs:
                 yield RunFolder(runs[0])
+
+
+def _refuse_store(text: str) -> None:
+    """A folder that is no run may be one that holds runs.
+
+    Raises:
+        Mistake: It is one.
+    """
+    try:
+        held = Path(text).is_dir() and bool(Store(Path(text)).names())
+    except (Mistake, OSError, ValueError):
+        return
+    if held:
+        raise Mistake(f"{text} is a store, not a run.", do=f"Write --store {shlex.quote(text)}.")
 
 
 def _find_group(runs: Sequence[RunFolder], text: str) -> list[RunFolder]:

@@ -8,7 +8,7 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.analysis.index import Index, ask_nobody
-from hpcdl.analysis.query import find_rows
+from hpcdl.analysis.query import check_query, find_rows
 from hpcdl.analysis.rows import COLUMNS
 from hpcdl.errors import Mistake
 from hpcdl.store import RunFolder
@@ -129,6 +129,7 @@ def select_runs(stores: Stores, where: str, *, ask: Ask = ask_nobody) -> list[Ru
     Raises:
         Mistake: The query cannot be read, or selects none.
     """
+    check_query(where)
     catalogue = read_stores(stores, ask=ask)
     found = find_runs(catalogue, find_launches(catalogue, where))
     return [RunFolder(root / name) for root, name in found]

@@ -89,6 +89,22 @@ def find_rows(rows: Rows, where: str, *, limit_s: float = LIMIT_S) -> list[int]:
         raise _explain(where, problem, guard, limit_s) from None
 
 
+class _Nothing:
+    """No rows at all."""
+
+    def column(self, _: str) -> list[Any]:
+        return []
+
+
+def check_query(where: str) -> None:
+    """Whether an expression can be read, before anything is looked for.
+
+    Raises:
+        Mistake: As of `find_rows`, but for what only values bring about.
+    """
+    find_rows(_Nothing(), where)
+
+
 def _load(rows: Rows, where: str) -> sqlite3.Connection:
     """A database in memory with the columns that the text may mean: to fill all would take most of the time."""
     words = {word.lower() for word in re.findall(r"\w+", where)} | {"run_id"}
@@ -137,7 +153,27 @@ def _explain(where: str, problem: BaseException, guard: _Guard, limit_s: float) 
         return Mistake(
             f"--where: {len(where):,} characters are too many, {LARGEST_QUERY:,} are read.", do=EXAMPLE
         )
-    return Mistake(f"{said}: this cannot be read: {str(problem).rstrip('.')}.", do=EXAMPLE)
+    return Mistake(f"{said}: {_find_gap(where) or _quote(problem)}.", do=EXAMPLE)
+
+
+def _quote(problem: BaseException) -> str:
+    return f"this cannot be read: {str(problem).rstrip('.')}"
+
+
+def _find_gap(where: str) -> str:
+    """What an expression lacks at its end. The brackets around it, which nobody typed, are left out for that."""
+    try:
+        with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+            # Of what nobody authorizes nothing is done; what is no expression is no statement before that.
+            connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
+            connection.execute(f"EXPLAIN SELECT 1 WHERE\n{where}\n")
+    except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError) as problem:
+        said = str(problem)
+        if said == "incomplete input":
+            return "it ends too early"
+        if re.match('unrecognized token: "[\'"`[]', said):
+            return "a quotation mark is not closed"
+    return ""
 
 
 def _explain_column(said: str, name: str) -> Mistake:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BLOCK, CHUNK = 512, 1 << 20
 # What GzipFile writes with level 6, no name and no time; the bytes after it hold a checksum of their own.
 GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+GZIP_MAGIC = GZIP_HEAD[:2]
 LIMIT_BYTES, LIMIT_FILES, LIMIT_TAIL = 16 << 30, 500_000, 1 << 20
 # One name of a path that needs no escaping anywhere.
 STEP = re.compile(r"[^\x00-\x1f\x7f/\\]+")
@@ -119,8 +120,7 @@ def unpack(source: Path, into: Path, *, limit_bytes: int = LIMIT_BYTES) -> tuple
     """
     try:
         with source.open("rb") as raw:
-            if raw.read(len(GZIP_HEAD)) != GZIP_HEAD:
-                raise Mistake(f"{source} is no bundle.", do="Name a file that `hpcdl report bundle` wrote.")
+            _require_head(source, raw.read(len(GZIP_HEAD)))
             raw.seek(0)
             with gzip.GzipFile(fileobj=raw, mode="rb") as file:
                 return _Unpacking(file, into, limit_bytes).run()
@@ -128,6 +128,21 @@ def unpack(source: Path, into: Path, *, limit_bytes: int = LIMIT_BYTES) -> tuple
         raise Failure(f"{source} is damaged: {problem}.", do="Ask for it again.") from None
     except OSError as problem:
         raise Mistake(f"{source} cannot be unpacked ({problem.strerror or problem}).") from None
+
+
+def _require_head(source: Path, head: bytes) -> None:
+    """Each byte of a bundle is checked, and those of this head by being the only ones that there can be."""
+    if head == GZIP_HEAD:
+        return
+    if head[: len(GZIP_MAGIC)] != GZIP_MAGIC:
+        raise Mistake(
+            f"{source} is no bundle: it is not compressed by gzip.",
+            do="Name a file that `hpcdl report bundle` wrote.",
+        )
+    raise Mistake(
+        f"{source} was packed by something else: its gzip header is not the one that hpcdl writes.",
+        do="Verify the file as `hpcdl report bundle` wrote it, not compressed again.",
+    )
 
 
 class _Unpacking:

@@ -31,6 +31,10 @@ def main() -> NoReturn:
         code = 1
     except Exception as problem:  # noqa: BLE001 (_translate raises what it does not know)
         code = _translate(problem)
+    if code == INTERRUPTED:
+        # An interruption within exec(), by which dataclasses are made during imports, is remembered by CPython
+        # though it was caught, and would end the process by the signal; the next exec() of a text forgets it.
+        exec("")  # noqa: S102
     sys.exit(code or 0)
 
 
@@ -69,6 +73,9 @@ def _complain(words: str, context: Any) -> None:
 
 def say(problem: HpcdlError) -> None:
     """An error on stderr: what happened and why; below it, what to do."""
-    print(f"hpcdl: {problem.what}", file=sys.stderr)
+    # Here, so that `hpcdl` begins without it: what went wrong may name what a record says.
+    from hpcdl.report.controls import replace_controls
+
+    print(f"hpcdl: {replace_controls(problem.what, lines=True)}", file=sys.stderr)
     if problem.do:
-        print(f"       {problem.do}", file=sys.stderr)
+        print(f"       {replace_controls(problem.do, lines=True)}", file=sys.stderr)

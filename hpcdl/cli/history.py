@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcdl.cli.look import JsonOption, StoresOption, ask_executors, open_stores
+from hpcdl.cli.look import Executors, JsonOption, StoresOption, open_stores
 
 if TYPE_CHECKING:
     from hpcdl.analysis.points import Metric
@@ -33,10 +33,12 @@ def history(
 
     wanted, begin = _read_metric(metric), _read_since(since)
     stores = open_stores(store)
-    catalogue = read_stores(stores, ask=ask_executors)
+    executors = Executors()
+    catalogue = read_stores(stores, ask=executors)
     chosen = choose_benchmark(catalogue, benchmark, stores)
     found = trace_history(catalogue, chosen, metric=wanted, since=begin)
     screen.show(describe_history(found), form, as_json=as_json)
+    executors.tell()
 
 
 def _read_metric(text: str) -> Metric:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcdl.cli.look import JsonOption, StoresOption, ask_executors, find_folders, open_stores
+from hpcdl.cli.look import Executors, JsonOption, StoresOption, find_folders, open_stores
 
 if TYPE_CHECKING:
     from hpcdl.analysis.catalogue import Catalogue
+    from hpcdl.analysis.index import Ask
     from hpcdl.report.content import Report
     from hpcdl.stores import Stores
 
@@ -22,7 +23,7 @@ WhereOption = Annotated[
 
 def list_runs(
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Only these: ids, tags, names of benchmarks.", metavar="[RUN]…")
+        list[str] | None, typer.Argument(help="Only these: ids, tags, names of benchmarks.", metavar="RUNS")
     ] = None,
     *,
     where: WhereOption = None,
@@ -35,25 +36,30 @@ def list_runs(
     as_json: JsonOption = False,
 ) -> None:
     """The runs of the store, newest last."""
+    from hpcdl.analysis.query import check_query
     from hpcdl.cli import screen
 
+    if where is not None:
+        check_query(where)
+    executors = Executors()
     last = None if every else count
     stores = open_stores(store)
     # Where nothing is chosen from, the others need not be read.
-    catalogue = _read(stores, runs, None if where or launches else last, anew=anew)
+    catalogue = _read(stores, runs, None if where or launches else last, executors, anew=anew)
     screen.show(_describe(catalogue, where, last, launches=launches), form, as_json=as_json)
     if catalogue.unsaved:
         screen.talk.print(
             f"the index could not be kept, so that the next list takes as long: {catalogue.unsaved}"
         )
+    executors.tell()
 
 
-def _read(stores: Stores, runs: list[str] | None, last: int | None, *, anew: bool) -> Catalogue:
+def _read(stores: Stores, runs: list[str] | None, last: int | None, ask: Ask, *, anew: bool) -> Catalogue:
     from hpcdl.analysis.catalogue import read_folders, read_stores
 
     if runs:
-        return read_folders(find_folders(stores, runs), ask=ask_executors, anew=anew)
-    return read_stores(stores, last=last, ask=ask_executors, anew=anew)
+        return read_folders(find_folders(stores, runs), ask=ask, anew=anew)
+    return read_stores(stores, last=last, ask=ask, anew=anew)
 
 
 def _describe(catalogue: Catalogue, where: str | None, last: int | None, *, launches: bool) -> Report:

@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from hpcdl.analysis.ending import JobState
+    from hpcdl.analysis.index import Ask
     from hpcdl.analysis.job import RunResult
     from hpcdl.store import RunFolder, Store
     from hpcdl.stores import Stores
@@ -26,15 +27,24 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For other programs.")]
 
 
 def open_store(named: str | None) -> Store:
-    """The store that is named, else the site's, else the user's."""
+    """The store that is named, else the site's, else the user's.
+
+    Raises:
+        Mistake: It is named, and there is no such folder; what nobody has named may be yet to come.
+    """
     from pathlib import Path
 
     from hpcdl import site
+    from hpcdl.errors import Mistake
     from hpcdl.store import Store, default_root
 
-    if named:
-        return Store(Path(named).expanduser().absolute())
-    return Store(default_root(site.load()[0].store))
+    if named is None:
+        return Store(default_root(site.load()[0].store))
+    root = Path(named).expanduser().absolute()
+    if not named.strip() or not root.is_dir():
+        what = "this is a file" if root.is_file() else "there is no such folder"
+        raise Mistake(f"--store {named or repr(named)}: {what}.", do="Name the folder that holds the runs.")
+    return Store(root)
 
 
 def analyse(folder: RunFolder, *, with_steps: bool = True) -> RunResult:
@@ -66,25 +76,59 @@ def find_folders(stores: Stores, texts: list[str] | None) -> list[RunFolder]:
     return list({folder.path: folder for folder in folders}.values())
 
 
-def choose_runs(stores: Stores, texts: list[str] | None, where: str | None = None) -> list[RunResult]:
-    """The runs that are named, or that fit a query."""
+def choose_runs(
+    stores: Stores, texts: list[str] | None, where: str | None = None, *, ask: Ask | None = None
+) -> list[RunResult]:
+    """The runs that are named, or that fit a query; `ask` is asked whether those to choose from go on."""
     from hpcdl.analysis.catalogue import select_runs
+    from hpcdl.analysis.index import ask_nobody
 
-    folders = find_folders(stores, texts) if where is None else select_runs(stores, where, ask=ask_executors)
+    folders = (
+        find_folders(stores, texts) if where is None else select_runs(stores, where, ask=ask or ask_nobody)
+    )
     return [analyse(folder) for folder in folders]
 
 
-def ask_executors(folders: list[RunFolder]) -> dict[str, JobState]:
-    """What the executors say of runs, by run id; nothing, and a word on stderr, where Slurm does not answer."""
-    from hpcdl import jobs
-    from hpcdl.cli import say
-    from hpcdl.errors import Failure
+class Executors:
+    """Asks the executors of runs. Once Slurm has not answered it is not asked again, and that is told at the end."""
+
+    def __init__(self) -> None:
+        self._unanswered: list[RunFolder] = []
+
+    def __call__(self, folders: list[RunFolder]) -> dict[str, JobState]:
+        """What the executors say of runs, by run id; nothing where Slurm does not answer."""
+        from hpcdl import jobs
+        from hpcdl.errors import Failure
+
+        if not self._unanswered:
+            try:
+                return {run_id: standing.job_state for run_id, standing in jobs.look(folders).items()}
+            except Failure:
+                pass
+        self._unanswered += folders
+        return {}
+
+    def tell(self) -> None:
+        """After the result: of how many runs that have not ended by their own records Slurm did not say more."""
+        from hpcdl.cli import screen
+
+        # What its records show as ended needs no executor to be believed.
+        count = sum(_may_go_on(folder) for folder in self._unanswered)
+        if count:
+            runs = "a run that goes on" if count == 1 else f"{count:,} runs that go on"
+            screen.talk.print(f"Slurm does not answer: {runs} by the records may have ended.", soft_wrap=True)
+
+
+def _may_go_on(folder: RunFolder) -> bool:
+    from hpcdl.analysis.index import ENDED
+    from hpcdl.analysis.job import analyse_run
+    from hpcdl.errors import Mistake
 
     try:
-        return {run_id: standing.job_state for run_id, standing in jobs.look(folders).items()}
-    except Failure as silence:
-        say(silence)
-        return {}
+        result = analyse_run(folder, None, with_steps=False)
+    except Mistake:
+        return False
+    return any(launch.ending.state not in ENDED for launch in result.launches)
 
 
 def status(run: RunArgument = "last", *, store: StoreOption = None, as_json: JsonOption = False) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from hpcdl.cli import bundle
+from hpcdl.cli.forms import STDOUT, choose_forms, note_asking
 from hpcdl.cli.look import JsonOption, SiteOption, StoresOption  # noqa: TC001 (Typer reads the annotations)
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ class Verbs(TyperGroup):
         return parsed
 
 
+class Unnamed(TyperCommand):
+    """The verb that nobody types, and nobody need read."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """As if it were the group itself."""
+        if parent is None:
+            return super().make_context(info_name, args, parent=parent, **extra)
+        return super().make_context(parent.info_name, args, parent=parent.parent, **extra)
+
+
 app = typer.Typer(
     cls=Verbs,
     pretty_exceptions_enable=False,
@@ -47,11 +58,14 @@ app.command("bundle")(bundle.bundle)
 app.command("verify")(bundle.verify)
 
 
-@app.command(SHOW, epilog="Also: hpcdl report bundle RUNS, and hpcdl report verify BUNDLE.")
+@app.command(SHOW, cls=Unnamed, epilog="Also: hpcdl report bundle RUNS, and hpcdl report verify BUNDLE.")
 def show(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(help="Runs by id, Slurm job id, tag, benchmark or folder; without any, the last one."),
+        typer.Argument(
+            help="Runs by id, Slurm job id, tag, benchmark or folder; without any, the last one.",
+            metavar="RUNS",
+        ),
     ] = None,
     *,
     kind: Annotated[
@@ -59,11 +73,16 @@ def show(
         typer.Option("--kind", help="run, scaling, power, cost, cpu-gpu, comm or all; several with commas."),
     ] = "all",
     form: Annotated[
-        str,
-        typer.Option("--format", help="terminal, md, html, pdf, csv, json, png, svg; several with commas."),
-    ] = "terminal",
+        str | None,
+        typer.Option(
+            "--format",
+            help="terminal, md, html, pdf, csv, json, png, svg; several with commas. Without it, as the file is named.",
+        ),
+    ] = None,
     out: Annotated[str | None, typer.Option("--out", help="Into files of a folder.", metavar="DIR")] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="Into a file.", metavar="FILE")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Into a file; - is stdout.", metavar="FILE")
+    ] = None,
     table: Annotated[
         str | None, typer.Option("--table", help="With csv: which table, by its key.", metavar="KEY")
     ] = None,
@@ -83,32 +102,45 @@ def show(
 ) -> None:
     """The report of one run, or of several together: throughput, scaling, power, cost, and what is withheld and why."""
     from hpcdl import report as reports
-    from hpcdl.cli.look import choose_runs, open_stores
+    from hpcdl.cli.look import Executors, choose_runs, open_stores
     from hpcdl.cli.pricing import read_accuracy, read_pricing
     from hpcdl.report import kinds
-    from hpcdl.report.formats import FORMATS, settle_name
+    from hpcdl.report.formats import FORMATS
 
-    forms = [settle_name(part.strip()) for part in ("json" if as_json else form).split(",")]
+    forms = choose_forms(form, output=output, as_json=as_json)
     wanted = kinds.read_kinds(kind)
     _refuse_two_choices(runs, where)
     _refuse_contradictions(forms, out, output, table)
+    executors = Executors()
     pricing, reached = read_pricing(site), read_accuracy(accuracy)
     content = reports.build(
-        choose_runs(open_stores(store), runs, where),
+        choose_runs(open_stores(store), runs, where, ask=executors),
         force=force,
         pictured=any(FORMATS[name].pictured for name in forms),
         costs="cost" in wanted,
         pricing=pricing,
         boundary=boundary,
         accuracy=reached,
+        asking=note_asking(
+            runs,
+            where,
+            {
+                "--kind": kind if wanted else None,
+                "--site": site,
+                "--boundary": boundary,
+                "--accuracy": accuracy,
+            },
+            [*(word for name in store or () for word in ("--store", name)), *(["--force"] if force else [])],
+        ),
     )
     content = kinds.select(content, wanted)
     if out is not None:
         _fill(Path(out), content, forms)
-    elif output is not None:
+    elif output is not None and output != STDOUT:
         _write(Path(output), _render(content, forms[0], table))
     else:
-        _print(content, forms[0], table)
+        _print(content, forms[0], table, wanted=output == STDOUT)
+    executors.tell()
 
 
 def _refuse_two_choices(runs: list[str] | None, where: str | None) -> None:
@@ -139,8 +171,8 @@ def _render(content: Report, form: str, table: str | None) -> Content:
     return formats.render(content, form)
 
 
-def _print(content: Report, form: str, table: str | None) -> None:
-    """Onto stdout; what is no text, and nobody reads on a terminal, into a file instead."""
+def _print(content: Report, form: str, table: str | None, *, wanted: bool) -> None:
+    """Onto stdout; what nobody reads on a terminal into a file instead, unless it is `wanted` there."""
     import sys
 
     from hpcdl.cli import screen
@@ -150,7 +182,7 @@ def _print(content: Report, form: str, table: str | None) -> None:
         screen.show(content, form)
         return
     written = _render(content, form, table)
-    if form in {"html", "pdf"} and sys.stdout.isatty():
+    if form in {"html", "pdf"} and sys.stdout.isatty() and not wanted:
         path = Path(f"hpcdl-report{FORMATS[form].suffix}")
         _write(path, written)
         screen.results.print(path.absolute(), soft_wrap=True)

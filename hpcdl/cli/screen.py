@@ -21,11 +21,15 @@ def show(report: Report, form: str = "terminal", *, as_json: bool = False) -> No
 
     Raises:
         UnknownName: There is no such format.
-        Mistake: It is no text.
+        Mistake: It is no text, or JSON is asked for as well.
     """
+    from hpcdl.errors import Mistake
     from hpcdl.report import as_terminal
-    from hpcdl.report.formats import render_text
+    from hpcdl.report.formats import render_text, settle_name
 
+    form = settle_name(form)
+    if as_json and form not in {"terminal", "json"}:
+        raise Mistake(f"--json and --format {form} are different formats.", do="Leave one of them out.")
     if form == "terminal" and not as_json:
         as_terminal.render(report, results)
     else:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from hpcdl.analysis.job import RunResult
     from hpcdl.prices import Pricing
+    from hpcdl.report.asking import Asking
     from hpcdl.report.content import Report
 
 
@@ -24,6 +25,7 @@ def build(
     pricing: Pricing | None = None,
     boundary: str | None = None,
     accuracy: float | None = None,
+    asking: Asking | None = None,
 ) -> Report:
     """The report of one run or of several: see `building.build_report`."""
     from hpcdl.report.building import build_report
@@ -36,4 +38,5 @@ def build(
         pricing=pricing,
         boundary=boundary,
         accuracy=accuracy,
+        asking=asking,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcdl.errors import Mistake, UnknownName
 from hpcdl.report.as_json import as_value
+from hpcdl.report.controls import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,7 @@ def write_all(report: Report) -> dict[str, str]:
 
 def write_table(table: Table) -> str:
     """One table, its header first."""
+    table = clean(table)
     rows = [
         [dict(_spread(column.key, as_value(cell))) for column, cell in zip(table.columns, row, strict=True)]
         for row in table.rows

@@ -20,6 +20,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.report.content import Curve, Quantity, Shares, Span
+from hpcdl.report.controls import escape_controls
 
 if TYPE_CHECKING:
     from hpcdl.report.content import Cell, Report, Table
@@ -53,7 +54,8 @@ SECTIONS = (
 
 def render(report: Report) -> str:
     """The report as indented JSON, with a newline at its end."""
-    return json.dumps(as_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(as_dict(report), indent=2, ensure_ascii=False, allow_nan=False)
+    return escape_controls(text) + "\n"
 
 
 def as_dict(report: Report) -> dict[str, Any]:

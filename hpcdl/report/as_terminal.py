@@ -16,6 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from hpcdl.report.content import Shares
+from hpcdl.report.controls import clean
 from hpcdl.report.footnotes import explain_bars, write_list
 from hpcdl.report.numbers import SHADES, find_missing, find_strike, format_cell, measure_bar
 from hpcdl.report.widths import GAP, fit_table, measure_least
@@ -61,7 +62,7 @@ def render(report: Report, console: Console) -> None:
     """Print a report onto a console, in its width; characters that its encoding lacks are replaced."""
     width = max(console.width, NARROWEST)
     with console.capture() as capture:
-        console.print(_Wide(_lay_out(report, width), width), soft_wrap=False, crop=False)
+        console.print(_Wide(_lay_out(clean(report), width), width), soft_wrap=False, crop=False)
     text = "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
     console.file.write(_fit(text, console.encoding))
     console.file.flush()

@@ -15,9 +15,10 @@ from hpcdl.analysis.sides import compare_engines
 from hpcdl.analysis.stragglers import find_launch_stragglers
 from hpcdl.analysis.tariffs import is_priced
 from hpcdl.records import Missing
+from hpcdl.report.asking import Asking, point_further
 from hpcdl.report.attributions import make_attribution_table, make_straggler_table
 from hpcdl.report.chapter import Chapter
-from hpcdl.report.content import PICTURED, Report
+from hpcdl.report.content import Report
 from hpcdl.report.costs import make_cost_chapter
 from hpcdl.report.cpu_gpu import make_cpu_gpu_chapter
 from hpcdl.report.energies import (
@@ -60,10 +61,6 @@ if TYPE_CHECKING:
     from hpcdl.report.pictures import Picture
 
 
-# Of more runs the reader knows how they were chosen.
-RUNS_NAMED = 8
-
-
 @dataclass(frozen=True)
 class _Analyses:
     """All that was found over the launches of all runs together; `outlooks` are of the study's tables, in turn."""
@@ -87,6 +84,7 @@ def build_report(
     pricing: Pricing | None = None,
     boundary: str | None = None,
     accuracy: float | None = None,
+    asking: Asking | None = None,
 ) -> Report:
     """The report of one run, or of several side by side; runs that have not ended are shown as far as they are.
 
@@ -98,6 +96,7 @@ def build_report(
         pricing: Today's prices; without any, those that each run has recorded.
         boundary: Of the energy in costs and ratios; None: the widest that all have alike.
         accuracy: A fraction that CPU and GPU are to have reached, for time and energy to it.
+        asking: By which words; None: nobody typed any.
 
     Raises:
         UnknownName: There is no such boundary.
@@ -118,7 +117,7 @@ def build_report(
             *sides.notes,
             *cost.notes,
         ),
-        more=tuple(_point_further(results)),
+        more=tuple(point_further(results, asking or Asking())),
         pictures=(*_draw(results, found), *sides.pictures, *cost.pictures) if pictured else (),
         sources=tuple(gather_sources(results)) if pictured else (),
         headline=find_headline(results, force=force),
@@ -217,14 +216,3 @@ def choose_badges(results: Sequence[RunResult], study: ScalingStudy) -> tuple[Ba
     if any(result.rehearsal for result in results) or any(table.rehearsal for table in study.tables):
         badges.append("REHEARSAL")
     return tuple(badges) or ("published",)
-
-
-def _point_further(results: Sequence[RunResult]) -> Iterator[str]:
-    for result in results:
-        if result.state in {"failed", "lost", "refused", "stopped"}:
-            yield f"logs: hpcdl logs {result.run_id}"
-    runs = " ".join(result.run_id for result in results[:RUNS_NAMED])
-    more = " …" if len(results) > RUNS_NAMED else ""
-    yield f"{PICTURED}: hpcdl report {runs}{more} --format html (or pdf, md, csv, json, png, svg)"
-    for result in results[:RUNS_NAMED]:
-        yield f"records: {result.path}"

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from hpcdl.errors import Mistake, UnknownName
 from hpcdl.report import as_csv, as_json, as_markdown, as_terminal
+from hpcdl.report.controls import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,19 +52,21 @@ class Format:
 
     `render` makes one document of it, whose name ends in `suffix`; None where there is no such thing. `split` makes
     several files, by name, where they belong in a folder. `pictured`: it shows pictures and folds away texts.
+    `escapes`: it writes control characters as escapes; for the other formats they are replaced.
     """
 
     suffix: str
     render: Callable[[Report], Content] | None = None
     split: Callable[[Report], Mapping[str, Content]] | None = None
     pictured: bool = False
+    escapes: bool = False
 
 
 # The terminal's form as plain text; onto a console, in colour, it is printed by as_terminal.render.
 FORMATS: dict[str, Format] = {
     "terminal": Format(".txt", as_terminal.write),
     "markdown": Format(".md", as_markdown.render),
-    "json": Format(".json", as_json.render),
+    "json": Format(".json", as_json.render, escapes=True),
     "csv": Format(".csv", as_csv.render, as_csv.write_all),
     "html": Format(".html", _render_html, pictured=True),
     "pdf": Format(".pdf", _render_pdf, pictured=True),
@@ -72,6 +76,8 @@ FORMATS: dict[str, Format] = {
 # Of the extra `reports`: module -> package.
 LIBRARIES = {"vl_convert": "vl-convert-python", "typst": "typst"}
 ALIASES = {"md": "markdown", "txt": "terminal", "text": "terminal"}
+# How names of files end, where that is not a format's own suffix.
+SUFFIXES = {".htm": "html", ".markdown": "markdown"}
 
 
 def find_format(name: str) -> Format:
@@ -84,15 +90,23 @@ def find_format(name: str) -> Format:
 
 
 def settle_name(name: str) -> str:
-    """The name of a format, its short forms resolved.
+    """The name of a format, its short forms resolved, in whatever case.
 
     Raises:
         UnknownName: There is no such format.
     """
-    full = ALIASES.get(name, name)
+    lower = name.lower()
+    full = ALIASES.get(lower, lower)
     if full not in FORMATS:
-        raise UnknownName("report format", name, FORMATS)
+        raise UnknownName("report format", name, [*FORMATS, *ALIASES])
     return full
+
+
+def find_by_suffix(name: str) -> str | None:
+    """The format that a file of this name holds; None where its end says nothing."""
+    suffix = PurePath(name).suffix.lower()
+    known = {form.suffix: found for found, form in FORMATS.items()}
+    return SUFFIXES.get(suffix) or known.get(suffix)
 
 
 def render(report: Report, name: str) -> Content:
@@ -108,7 +122,7 @@ def render(report: Report, name: str) -> Content:
             f"{name} is one file for each picture, and no document.", do="Name a folder for them: --out DIR."
         )
     with _libraries_for(name):
-        return found.render(report)
+        return found.render(report if found.escapes else clean(report))
 
 
 @contextmanager
@@ -146,5 +160,5 @@ def lay_out(report: Report, name: str) -> Mapping[str, Content]:
     found = find_format(name)
     if found.split is not None:
         with _libraries_for(name):
-            return found.split(report)
+            return found.split(clean(report))
     return {f"report{found.suffix}": render(report, name)}

@@ -257,6 +257,15 @@ def test_what_is_no_bundle(packed, case):
         verify_bundle(packed)
 
 
+def test_a_bundle_that_was_compressed_again_is_told_so(packed):
+    packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()), mtime=1))
+    with pytest.raises(Mistake, match="packed by something else: its gzip header"):
+        verify_bundle(packed)
+    packed.write_bytes(b"PK")
+    with pytest.raises(Mistake, match="is no bundle: it is not compressed by gzip"):
+        verify_bundle(packed)
+
+
 def test_records_that_nobody_names(packed):
     files = unpacked(packed)
     files |= {name.replace(FIRST, SECOND): data for name, data in files.items() if FIRST in name}
