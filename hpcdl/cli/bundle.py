@@ -31,6 +31,7 @@ def bundle(
     from hpcdl.cli import screen
     from hpcdl.report.bundles import describe_packed, size_fact
     from hpcdl.report.content import Fact
+    from hpcdl.report.controls import replace_controls
 
     folders = find_folders(open_stores(store), runs)
     states = {folder.run_id: ask_executor(folder) for folder in folders}
@@ -42,7 +43,7 @@ def bundle(
     )
     screen.show(describe_packed(output, _name_runs(packed.manifest), packed.report, facts), as_json=as_json)
     for path in packed.left_out:
-        screen.talk.print(f"not in it, as it is no plain file: {path}", soft_wrap=True)
+        screen.talk.print(f"not in it, as it is no plain file: {replace_controls(str(path))}", soft_wrap=True)
 
 
 def _name_runs(manifest: Manifest) -> list[tuple[str, str]]:
