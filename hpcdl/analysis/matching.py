@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from hpcdl.analysis.common_ground import choose_boundary
 from hpcdl.analysis.draws import find_nearest, measure_draws, tell_undrawn
 from hpcdl.analysis.equivalence import Equivalence, NodeCount, Side
-from hpcdl.analysis.marks import AND, REHEARSAL, join_marks
 from hpcdl.analysis.need import Need, add_copies, count_nodes, count_whole, grow
 from hpcdl.analysis.prediction import why_rehearsed
 from hpcdl.analysis.question import list_differences
@@ -17,6 +16,7 @@ from hpcdl.analysis.readings import Withheld, derive, withhold
 from hpcdl.analysis.sweep import gather_sweeps, read_point, tell_runs
 from hpcdl.errors import Mistake
 from hpcdl.estimates.intervals import scale
+from hpcdl.marks import AND, REHEARSAL, join_marks
 from hpcdl.records import Missing, Reading
 from hpcdl.site import UNNAMED
 

@@ -9,12 +9,12 @@ from hpcdl import networks
 from hpcdl.analysis.amounts import Amount, add, divide, invert, multiply, withhold
 from hpcdl.analysis.common_ground import choose_boundary
 from hpcdl.analysis.draws import find_nearest, measure_draws, tell_undrawn
-from hpcdl.analysis.marks import REHEARSAL, join_marks
 from hpcdl.analysis.readings import derive
 from hpcdl.analysis.sweep import read_point
 from hpcdl.analysis.tariffs import JOULES_PER_KWH
 from hpcdl.errors import Mistake
 from hpcdl.estimates import intervals
+from hpcdl.marks import REHEARSAL, join_marks
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:

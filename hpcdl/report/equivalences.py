@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import Amount
-from hpcdl.analysis.marks import AND, REHEARSAL, join_marks
+from hpcdl.marks import AND, REHEARSAL, join_marks
 from hpcdl.records import Missing
 from hpcdl.report.amounts import show_amount
 from hpcdl.report.assumptions import make_assumption_table, note_assumptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcdl.analysis.marks import AND
+from hpcdl.marks import AND
 from hpcdl.report.content import Shares
 from hpcdl.report.numbers import explain_bar, find_mark, find_missing, find_strike, format_cell
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import multiply
-from hpcdl.analysis.marks import AND, REHEARSAL, join_marks
+from hpcdl.marks import AND, REHEARSAL, join_marks
 from hpcdl.records import Missing
 from hpcdl.report.content import Quantity
 from hpcdl.report.numbers import format_quantity

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.analysis.amounts import Amount, multiply
-from hpcdl.analysis.marks import REHEARSAL, join_marks
 from hpcdl.analysis.readings import is_absent
+from hpcdl.marks import REHEARSAL, join_marks
 from hpcdl.records import Missing
 from hpcdl.report.amounts import show_amount
 from hpcdl.report.assumptions import make_assumption_table, note_assumptions

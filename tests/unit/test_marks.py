@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcdl.analysis.job import analyse_run
-from hpcdl.analysis.marks import AND, join_marks
 from hpcdl.analysis.matching import Asked, match_sweeps, pair_sweeps
 from hpcdl.analysis.readings import Withheld
 from hpcdl.analysis.sweep import gather_sweeps
 from hpcdl.analysis.training_time import Goal, estimate_training
+from hpcdl.marks import AND, join_marks
 from hpcdl.report import as_json, as_markdown, as_terminal
 from hpcdl.report.content import Quantity
 from hpcdl.report.equivalences import describe_equivalence
