@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcdl.marks import AND
 from hpcdl.report.content import Shares
 from hpcdl.report.numbers import explain_bar, find_mark, find_missing, find_strike, format_cell
 
@@ -100,7 +99,7 @@ _EXPLAINED = {
 
 def _explain(mark: str) -> str:
     """Each of several marks by itself."""
-    return "; ".join(_EXPLAINED.get(one, one) for one in mark.split(AND))
+    return "; ".join(_EXPLAINED.get(one, one) for one in mark.split(" and "))
 
 
 def _name(index: int) -> str:
