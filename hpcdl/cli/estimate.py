@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcdl.cli.delivery import FormOption, OutOption, OutputOption, deliver, plan_delivery
 from hpcdl.cli.look import JsonOption, SiteOption, StoresOption, choose_runs, open_stores
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 SystemHelp = "Runs by id, tag, benchmark or folder; or published:NAME, as `hpcdl published` lists them."
-FormOption = Annotated[str, typer.Option("--format", help="terminal, markdown or json.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Show what is withheld, marked as such.")]
 BoundaryOption = Annotated[
     str | None,
@@ -48,18 +48,20 @@ def equivalent(
     site: SiteOption = None,
     boundary: BoundaryOption = None,
     force: ForceOption = False,
-    form: FormOption = "terminal",
+    form: FormOption = None,
+    out: OutOption = None,
+    output: OutputOption = None,
     store: StoresOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How many nodes, racks, kW and how much money of A give the throughput of B."""
     from hpcdl.analysis.matching import Asked
-    from hpcdl.cli import screen
     from hpcdl.report.equivalences import describe_equivalence
 
+    delivery = plan_delivery(form, out, output, as_json=as_json)
     asked = Asked(nodes=nodes, boundary=boundary, replicas=replicas, force=force)
     found = _compare(first, second, asked, store, site)
-    screen.show(describe_equivalence(found, force=force), form, as_json=as_json)
+    deliver(describe_equivalence(found, force=force), delivery)
 
 
 def _compare(first: str, second: str, asked: Asked, store: list[str] | None, site: str | None) -> Equivalence:
@@ -121,7 +123,9 @@ def train(
     site: SiteOption = None,
     boundary: BoundaryOption = None,
     force: ForceOption = False,
-    form: FormOption = "terminal",
+    form: FormOption = None,
+    out: OutOption = None,
+    output: OutputOption = None,
     store: StoresOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,12 +133,12 @@ def train(
     from hpcdl.analysis.sweep import gather_sweeps
     from hpcdl.analysis.tariffs import choose_newest_tariff
     from hpcdl.analysis.training_time import Goal, count_images, estimate_training
-    from hpcdl.cli import screen
     from hpcdl.cli.amounts import read_deadline
     from hpcdl.cli.flags import read_counts
     from hpcdl.cli.pricing import read_pricing
     from hpcdl.report.trainings import describe_trainings
 
+    delivery = plan_delivery(form, out, output, as_json=as_json)
     work = _read_work(images, epochs, exaflop)
     deadline_s = None if deadline is None else read_deadline(deadline, "--deadline")
     sizes = () if nodes is None else read_counts(nodes, "--nodes")
@@ -146,7 +150,7 @@ def train(
         tariff = choose_newest_tariff(sweep.runs, pricing)
         goal = Goal(total, how, deadline_s)
         estimates.append(estimate_training(sweep, goal, tariff, nodes=sizes, boundary=boundary))
-    screen.show(describe_trainings(estimates, force=force), form, as_json=as_json)
+    deliver(describe_trainings(estimates, force=force), delivery)
 
 
 def _read_work(images: str | None, epochs: str | None, exaflop: str | None) -> Work:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcdl.cli.delivery import FormOption, OutOption, OutputOption, deliver, plan_delivery
 from hpcdl.cli.look import Executors, JsonOption, StoresOption, open_stores
 
 if TYPE_CHECKING:
@@ -21,23 +22,25 @@ def history(
     since: Annotated[
         str | None, typer.Option("--since", help="A day, or so long ago.", metavar="2026-11-01|30d|12w")
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
+    form: FormOption = None,
+    out: OutOption = None,
+    output: OutputOption = None,
     store: StoresOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """The same benchmark over weeks: where it became faster or slower, and what changed then."""
     from hpcdl.analysis.catalogue import read_stores
     from hpcdl.analysis.history import choose_benchmark, trace_history
-    from hpcdl.cli import screen
     from hpcdl.report.histories import describe_history
 
+    delivery = plan_delivery(form, out, output, as_json=as_json)
     wanted, begin = _read_metric(metric), _read_since(since)
     stores = open_stores(store)
     executors = Executors()
     catalogue = read_stores(stores, ask=executors)
     chosen = choose_benchmark(catalogue, benchmark, stores)
     found = trace_history(catalogue, chosen, metric=wanted, since=begin)
-    screen.show(describe_history(found), form, as_json=as_json)
+    deliver(describe_history(found), delivery)
     executors.tell()
 
 

@@ -6,15 +6,19 @@ from typing import Annotated
 
 import typer
 
+from hpcdl.cli.delivery import FormOption, OutOption, OutputOption, deliver, plan_delivery
+
 
 def published(
     name: Annotated[str | None, typer.Argument(help="A reference, for its figures and conditions.")] = None,
     *,
-    form: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
+    form: FormOption = None,
+    out: OutOption = None,
+    output: OutputOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
 ) -> None:
     """Published figures of others. With a NAME: its rows, source, conditions, and what follows from them."""
-    from hpcdl.cli import screen
     from hpcdl.report.published import describe_published, list_published
 
-    screen.show(describe_published(name) if name else list_published(), form, as_json=as_json)
+    delivery = plan_delivery(form, out, output, as_json=as_json)
+    deliver(describe_published(name) if name else list_published(), delivery)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from hpcdl.cli import bundle
-from hpcdl.cli.forms import STDOUT, choose_forms, note_asking
+from hpcdl.cli.delivery import FormOption, OutOption, OutputOption, deliver, plan_delivery
+from hpcdl.cli.forms import note_asking
 from hpcdl.cli.look import JsonOption, SiteOption, StoresOption  # noqa: TC001 (Typer reads the annotations)
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hpcdl.report.content import Report
-    from hpcdl.report.formats import Content
 
 SHOW = "show"
 
@@ -72,17 +66,9 @@ def show(
         str,
         typer.Option("--kind", help="run, scaling, power, cost, cpu-gpu, comm or all; several with commas."),
     ] = "all",
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help="terminal, md, html, pdf, csv, json, png, svg; several with commas. Without it, as the file is named.",
-        ),
-    ] = None,
-    out: Annotated[str | None, typer.Option("--out", help="Into files of a folder.", metavar="DIR")] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Into a file; - is stdout.", metavar="FILE")
-    ] = None,
+    form: FormOption = None,
+    out: OutOption = None,
+    output: OutputOption = None,
     table: Annotated[
         str | None, typer.Option("--table", help="With csv: which table, by its key.", metavar="KEY")
     ] = None,
@@ -105,18 +91,16 @@ def show(
     from hpcdl.cli.look import Executors, choose_runs, open_stores
     from hpcdl.cli.pricing import read_accuracy, read_pricing
     from hpcdl.report import kinds
-    from hpcdl.report.formats import FORMATS
 
-    forms = choose_forms(form, output=output, as_json=as_json)
+    delivery = plan_delivery(form, out, output, as_json=as_json, table=table)
     wanted = kinds.read_kinds(kind)
     _refuse_two_choices(runs, where)
-    _refuse_contradictions(forms, out, output, table)
     executors = Executors()
     pricing, reached = read_pricing(site), read_accuracy(accuracy)
     content = reports.build(
         choose_runs(open_stores(store), runs, where, ask=executors),
         force=force,
-        pictured=any(FORMATS[name].pictured for name in forms),
+        pictured=delivery.pictured,
         costs="cost" in wanted,
         pricing=pricing,
         boundary=boundary,
@@ -133,13 +117,7 @@ def show(
             [*(word for name in store or () for word in ("--store", name)), *(["--force"] if force else [])],
         ),
     )
-    content = kinds.select(content, wanted)
-    if out is not None:
-        _fill(Path(out), content, forms)
-    elif output is not None and output != STDOUT:
-        _write(Path(output), _render(content, forms[0], table))
-    else:
-        _print(content, forms[0], table, wanted=output == STDOUT)
+    deliver(kinds.select(content, wanted), delivery)
     executors.tell()
 
 
@@ -148,70 +126,3 @@ def _refuse_two_choices(runs: list[str] | None, where: str | None) -> None:
 
     if runs and where is not None:
         raise Mistake("runs are chosen by name or by --where, not by both.", do="Leave one of them out.")
-
-
-def _refuse_contradictions(
-    forms: Sequence[str], out: str | None, output: str | None, table: str | None
-) -> None:
-    from hpcdl.errors import Mistake
-
-    if out is not None and output is not None:
-        raise Mistake("--out names a folder and --output a file: only one of them.", do="Leave one out.")
-    if len(forms) > 1 and out is None:
-        raise Mistake("several formats are several files.", do="Name a folder for them: --out DIR.")
-    if table is not None and (forms != ["csv"] or out is not None):
-        raise Mistake("--table chooses one table of CSV.", do="Write --format csv --table scaling.")
-
-
-def _render(content: Report, form: str, table: str | None) -> Content:
-    from hpcdl.report import as_csv, formats
-
-    if table is not None:
-        return as_csv.write_table(as_csv.choose_table(content, table))
-    return formats.render(content, form)
-
-
-def _print(content: Report, form: str, table: str | None, *, wanted: bool) -> None:
-    """Onto stdout; what nobody reads on a terminal into a file instead, unless it is `wanted` there."""
-    import sys
-
-    from hpcdl.cli import screen
-    from hpcdl.report.formats import FORMATS
-
-    if form in {"terminal", "markdown", "json"}:
-        screen.show(content, form)
-        return
-    written = _render(content, form, table)
-    if form in {"html", "pdf"} and sys.stdout.isatty() and not wanted:
-        path = Path(f"hpcdl-report{FORMATS[form].suffix}")
-        _write(path, written)
-        screen.results.print(path.absolute(), soft_wrap=True)
-        return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(written if isinstance(written, bytes) else written.encode())
-
-
-def _fill(folder: Path, content: Report, forms: Sequence[str]) -> None:
-    """All files of these formats, each named as it is written."""
-    from hpcdl.cli import screen
-    from hpcdl.errors import Mistake
-    from hpcdl.report import formats
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise Mistake(f"{folder} cannot be made ({problem.strerror}).", do="Name another folder.") from None
-    for form in forms:
-        for name, written in formats.lay_out(content, form).items():
-            _write(folder / name, written)
-            screen.results.print(folder / name, soft_wrap=True)
-
-
-def _write(path: Path, written: Content) -> None:
-    from hpcdl.durable import publish
-    from hpcdl.errors import Failure, Mistake
-
-    try:
-        publish(path, written)
-    except Failure as problem:
-        raise Mistake(problem.what, do="Name another place.") from None
