@@ -28,7 +28,7 @@ def _identify_one(result: RunResult) -> str:
     # No locale has a say in it.
     made = job.created_utc.astimezone(UTC)
     parts = [
-        f"run {result.run_id}",
+        f"run {result.job.run_id}",
         f"{made.day} {_MONTHS[made.month - 1]} {made:%Y %H:%M} UTC",
         f"benchmark {job.name}",
         "" if job.site.name == UNNAMED else f"site {job.site.name}",

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def make_speed_up_picture(reference: Reference, scaling: Sequence[PublishedSeries]) -> Picture | None:
     """Speed-up of published series over their devices, beside the ideal; None where no speed-up is known."""
-    placed = [(series.label, _place_gains(series)) for series in scaling]
+    names = _shorten([series.label for series in scaling])
+    placed = [(name, _place_gains(series)) for name, series in zip(names, scaling, strict=True)]
     drawn = [Series(label, "published", dots) for label, dots in placed if dots]
     if not drawn:
         return None
@@ -44,6 +45,13 @@ def make_speed_up_picture(reference: Reference, scaling: Sequence[PublishedSerie
         ),
         caption=f"leaves out: {reference.conditions.leaves_out}",
     )
+
+
+def _shorten(labels: Sequence[str]) -> list[str]:
+    """What tells them apart: the title says what they have in common; of one alone, how its label begins."""
+    parts = [label.split(", ") for label in labels]
+    shared = set(parts[0]).intersection(*parts[1:]) if len(parts) > 1 else set(parts[0][1:])
+    return [", ".join(part for part in one if part not in shared) or one[0] for one in parts]
 
 
 def _place_gains(series: PublishedSeries) -> tuple[Dot, ...]:
