@@ -50,7 +50,11 @@ def make_speed_up_picture(reference: Reference, scaling: Sequence[PublishedSerie
 def _shorten(labels: Sequence[str]) -> list[str]:
     """What tells them apart: the title says what they have in common; of one alone, how its label begins."""
     parts = [label.split(", ") for label in labels]
-    shared = set(parts[0]).intersection(*parts[1:]) if len(parts) > 1 else set(parts[0][1:])
+    shared = (
+        set(parts[0]).intersection(*parts[1:])
+        if len(parts) > 1
+        else {part for one in parts for part in one[1:]}
+    )
     return [", ".join(part for part in one if part not in shared) or one[0] for one in parts]
 
 
