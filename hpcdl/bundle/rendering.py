@@ -37,5 +37,8 @@ def _analyse(folder: Path, run: BundledRun) -> RunResult:
 
 
 def render(report: Report) -> dict[str, str]:
-    """File name -> text, in the formats that a bundle holds."""
-    return {name: formats.render_text(report, form) for form, name in REPORTS.items()}
+    """File name -> text, in the formats that a bundle holds; HTML where there is what draws its pictures."""
+    drawn = formats.can_draw()
+    return {
+        name: formats.render_text(report, form) for form, name in REPORTS.items() if drawn or form != "html"
+    }

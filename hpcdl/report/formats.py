@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,11 @@ def settle_name(name: str) -> str:
     if full not in FORMATS:
         raise UnknownName("report format", name, [*FORMATS, *ALIASES])
     return full
+
+
+def can_draw() -> bool:
+    """Whether what draws pictures is installed: then there is HTML too."""
+    return find_spec("vl_convert") is not None
 
 
 def find_by_suffix(name: str) -> str | None:

@@ -94,6 +94,17 @@ def test_the_report_names_no_place_of_this_machine(packed, tmp_path):
         assert str(tmp_path).encode() not in files[name]
 
 
+def test_without_what_draws_pictures_there_is_no_page_and_all_else(run, packed, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpcdl.report.formats.can_draw", lambda: False)
+    bare = write_bundle([run], {}, tmp_path / "bare.tar.gz")
+    files = unpacked(bare.path)
+    assert {"report.json", "report.md"} <= files.keys()
+    assert "report.html" not in files
+    assert verify_bundle(bare.path).differences == ()
+    # One that has a page is verified all the same.
+    assert verify_bundle(packed).differences == ()
+
+
 def test_the_same_records_give_the_same_bytes(run, packed, tmp_path):
     copy = tmp_path / "elsewhere" / FIRST
     shutil.copytree(run.path, copy)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 
 import pytest
 
 from hpcdl import report
 from hpcdl.analysis.job import analyse_run
 from hpcdl.errors import Mistake, UnknownName
-from hpcdl.report import as_csv, as_json
+from hpcdl.report import as_csv, as_html, as_json
+from hpcdl.report.formats import LIBRARIES, render
 from hpcdl.report.kinds import KINDS, read_kinds, select
 from tests.unit.test_report import RUNS, digits_run, energy_run, killed_run, rehearsal_run, scaling_run
 
@@ -91,3 +93,12 @@ def test_several_tables_of_one_kind_are_several_files(tmp_path):
     from tests.unit.test_report import two_runs
 
     assert {"scaling.csv", "scaling-2.csv"} <= as_csv.write_all(build(two_runs, tmp_path)).keys()
+
+
+@pytest.mark.parametrize(("form", "module"), [("html", "vl_convert"), ("pdf", "typst")])
+def test_a_library_that_is_not_there_is_named(form, module, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    as_html._load_runtime.cache_clear()
+    with pytest.raises(Mistake, match=f"needs the Python package {LIBRARIES[module]}") as raised:
+        render(build(scaling_run, tmp_path, pictured=True), form)
+    assert "pip install" in raised.value.do
