@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -174,6 +175,26 @@ def test_golden(name, suffix, tmp_path):
     more = tuple(settle(line, tmp_path) for line in content.more)
     content = replace(content, more=more)
     compare(f"report-{name}.{suffix}", writers[suffix](content))
+
+
+def round_numbers(text: str) -> str:
+    """Unrounded numbers to nine digits: the last ones differ from one processor to another."""
+    return re.sub(r"-?\d+\.\d{6,}(e[-+]\d+)?", lambda number: f"{float(number[0]):.9g}", text)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_golden_csv(name, tmp_path):
+    files = as_csv.write_all(build(RUNS[name], tmp_path))
+    text = "".join(f"== {file}\n{content}" for file, content in files.items() if file != "checks.csv")
+    compare(f"report-{name}.csv.txt", round_numbers(text.replace("\r\n", "\n")))
+
+
+@pytest.mark.parametrize("name", ["scaling", "rehearsal", "energy"])
+def test_golden_html(name, tmp_path):
+    """What is in the page, without pictures, styles and scripts: these have tests of their own."""
+    page = formats.render(build(RUNS[name], tmp_path), "html")
+    body = re.sub(r"<(script|style)\b.*?</\1>", "", page[page.index("<body") :], flags=re.DOTALL)
+    compare(f"report-{name}.html", round_numbers(settle(body, tmp_path)))
 
 
 @pytest.mark.parametrize("suffix", ["md", "json", "80.txt"])
