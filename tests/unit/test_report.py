@@ -22,7 +22,7 @@ from hpcdl.durable import publish_record
 from hpcdl.metering import Source, Unavailable
 from hpcdl.networks import NETWORKS
 from hpcdl.records import Missing, Submission
-from hpcdl.report import as_json, as_markdown, as_terminal, formats
+from hpcdl.report import as_csv, as_json, as_markdown, as_terminal, formats
 from hpcdl.report.content import Column, Note, Quantity, Report, Table
 from hpcdl.report.listing import list_runs
 from hpcdl.report.models import describe_model, list_models
