@@ -39,6 +39,11 @@ class RunResult:
     rehearsal: str | None
 
     @property
+    def short_id(self) -> str:
+        """The end of the run's own id, whatever its folder is called: it finds the run too, and leaves room."""
+        return self.job.run_id.rpartition("-")[2]
+
+    @property
     def trainings(self) -> tuple[LaunchResult, ...]:
         """The launches that train; probes are not among them."""
         return tuple(launch for launch in self.launches if launch.plan.kind == "train")

@@ -232,7 +232,7 @@ def _assume(draw: Draw, nodes: int, copies: int) -> _Assumed:
 
 def _title(sweep: Sweep) -> str:
     """'juno, run k3f9'."""
-    ends = ", ".join(run.run_id.rpartition("-")[2] for run in sweep.runs)
+    ends = ", ".join(run.short_id for run in sweep.runs)
     named = f"run {ends}" if len(sweep.runs) == 1 else f"runs {ends}"
     site = sweep.runs[0].job.site.name
     return named if site == UNNAMED else f"{site}, {named}"

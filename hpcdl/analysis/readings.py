@@ -10,8 +10,6 @@ from hpcdl.records import Missing, Reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hpcdl.estimates.intervals import Interval
-
 
 class Withheld(Missing):
     """A number that was measured and is not published; who asks for it by name sees it struck through."""
@@ -60,11 +58,6 @@ def average(readings: Sequence[Reading]) -> Reading:
     """
     absent = next((reading for reading in readings if isinstance(reading, Missing)), None)
     return statistics.fmean(known(readings)) if absent is None else absent
-
-
-def read_value(estimate: Interval | Missing) -> Reading:
-    """An estimate without its interval."""
-    return estimate if isinstance(estimate, Missing) else estimate.value
 
 
 def combine_rates(rates: Sequence[float]) -> float:

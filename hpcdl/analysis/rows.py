@@ -6,7 +6,7 @@ A row is a plain dictionary from column to value, None where there is none; why 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hpcdl.records import Missing
 
@@ -212,8 +212,3 @@ def _describe_ends(name: str, interval: Interval | None) -> Row:
 
 def _read(reading: Reading) -> float | None:
     return None if isinstance(reading, Missing) else reading
-
-
-def columns_of(rows: list[Row]) -> dict[str, list[Any]]:
-    """Rows turned round: a list of values for each column."""
-    return {name: [row[name] for row in rows] for name in COLUMNS}

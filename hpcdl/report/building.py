@@ -35,6 +35,7 @@ from hpcdl.report.gallery.scaling import draw_scaling
 from hpcdl.report.gallery.steps import draw_attributions, draw_phases, draw_steps
 from hpcdl.report.headlines import find_headline
 from hpcdl.report.identities import identify
+from hpcdl.report.laws import fit_law
 from hpcdl.report.notes import list_notes
 from hpcdl.report.probes import make_link_table, make_probe_table
 from hpcdl.report.provenance import gather_sources
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.energy_scaling import CapPoint, EnergyScaling
     from hpcdl.analysis.expectation import Outlook
     from hpcdl.analysis.job import RunResult
+    from hpcdl.analysis.prediction import Prediction
     from hpcdl.analysis.question import Question
     from hpcdl.analysis.scaling import ScalingStudy
     from hpcdl.analysis.sides import Sides
@@ -63,9 +65,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Analyses:
-    """All that was found over the launches of all runs together; `outlooks` are of the study's tables, in turn."""
+    """All that was found over the launches of all runs together; `outlooks` and `laws` are of the study's tables."""
 
     study: ScalingStudy
+    laws: tuple[Prediction | None, ...]
     outlooks: tuple[Mapping[tuple[int, int], Outlook], ...]
     probes: tuple[Communication, ...]
     attributions: tuple[Attribution, ...]
@@ -133,6 +136,7 @@ def _analyse(results: Sequence[RunResult], *, force: bool) -> _Analyses:
     study = compare_sizes(results, force=force)
     return _Analyses(
         study=study,
+        laws=tuple(map(fit_law, study.tables)),
         outlooks=tuple(expect_sizes(scaling, runs) for scaling in study.tables),
         probes=tuple(probe for _, probes in runs for probe in probes),
         attributions=tuple(
@@ -160,8 +164,8 @@ def _lay_out(results: Sequence[RunResult], found: _Analyses, chapters: Sequence[
     if trainings:
         yield make_launch_table(results)
     titled = len(found.study.tables) > 1
-    for scaling, outlooks in zip(found.study.tables, found.outlooks, strict=True):
-        yield make_scaling_table(scaling, outlooks, titled=titled)
+    for scaling, outlooks, law in zip(found.study.tables, found.outlooks, found.laws, strict=True):
+        yield make_scaling_table(scaling, outlooks, law, titled=titled)
     repeats = gather_repeats(trainings)
     if repeats:
         yield make_repeat_table(repeats)
@@ -183,7 +187,7 @@ def _lay_out(results: Sequence[RunResult], found: _Analyses, chapters: Sequence[
 
 def _draw(results: Sequence[RunResult], found: _Analyses) -> Iterator[Picture]:
     """The pictures, in the order of the sections."""
-    yield from draw_scaling(found.study.tables, found.outlooks)
+    yield from draw_scaling(found.study.tables, found.outlooks, found.laws)
     yield from draw_phases(results)
     yield from draw_attributions(found.attributions, results)
     yield from draw_power(results)

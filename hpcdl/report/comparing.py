@@ -35,9 +35,9 @@ def describe_comparison(comparison: Comparison) -> Report:
         Column(
             "engine", "engine", left=True, hidden=all(one.engine is None for one in comparison.differences)
         ),
-        Column("first", first.run_id.rpartition("-")[2]),
+        Column("first", first.short_id),
         Column("first_interval", "interval"),
-        Column("second", second.run_id.rpartition("-")[2]),
+        Column("second", second.short_id),
         Column("second_interval", "interval"),
         Column("change", "change"),
         Column("change_interval", "its interval", left=True),

@@ -97,7 +97,7 @@ def _make_figure_row(
     interval, inverse = figure.interval, figure.images_per_j_interval
     return (
         result.run_id,
-        result.run_id.rpartition("-")[2],
+        result.short_id,
         launch.plan.index,
         launch.plan.name,
         launch.plan.nodes,
@@ -198,7 +198,7 @@ def _make_meter_row(result: RunResult, launch: LaunchResult, meter: Metered) -> 
     )
     return (
         result.run_id,
-        result.run_id.rpartition("-")[2],
+        result.short_id,
         launch.plan.index,
         launch.plan.name,
         meter.host,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hpcdl.errors import Mistake, UnknownName
 from hpcdl.report import as_csv, as_json, as_markdown, as_terminal
@@ -35,16 +35,13 @@ def _render_pdf(report: Report) -> bytes:
     return as_pdf.render(report)
 
 
-def _draw_png(report: Report) -> dict[str, Content]:
-    from hpcdl.report import drawing
+def _draw(kind: Literal["png", "svg"]) -> Callable[[Report], Mapping[str, Content]]:
+    def draw(report: Report) -> Mapping[str, Content]:
+        from hpcdl.report import drawing
 
-    return {f"{picture.key}.png": drawing.draw(picture, "png") for picture in report.pictures}
+        return drawing.draw_all(report, kind)
 
-
-def _draw_svg(report: Report) -> dict[str, Content]:
-    from hpcdl.report import drawing
-
-    return {f"{picture.key}.svg": drawing.draw(picture, "svg") for picture in report.pictures}
+    return draw
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,8 @@ FORMATS: dict[str, Format] = {
     "csv": Format(".csv", as_csv.render, as_csv.write_all),
     "html": Format(".html", _render_html, pictured=True),
     "pdf": Format(".pdf", _render_pdf, pictured=True),
-    "png": Format(".png", split=_draw_png, pictured=True),
-    "svg": Format(".svg", split=_draw_svg, pictured=True),
+    "png": Format(".png", split=_draw("png"), pictured=True),
+    "svg": Format(".svg", split=_draw("svg"), pictured=True),
 }
 # Of the extra `reports`: module -> package.
 LIBRARIES = {"vl_convert": "vl-convert-python", "typst": "typst"}

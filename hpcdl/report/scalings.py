@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.records import Missing
 from hpcdl.report.content import Cell, Column, Fact, Quantity, Span, Table
-from hpcdl.report.laws import caption_knee, caption_law, fit_law, tell_law
+from hpcdl.report.laws import caption_knee, caption_law, tell_law
 from hpcdl.report.sections import make_half_width, make_rate
 from hpcdl.report.wording import caption_scaling, name_question, name_size
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def make_scaling_table(
-    scaling: Scaling, outlooks: Mapping[tuple[int, int], Outlook], *, titled: bool
+    scaling: Scaling,
+    outlooks: Mapping[tuple[int, int], Outlook],
+    law: Prediction | None,
+    *,
+    titled: bool,
 ) -> Table:
     """One row for each size of one question; `outlooks` are what a probe lets expect, by (ranks, nodes)."""
     repeated = any(point.planned > 1 for point in scaling.points)
@@ -64,7 +68,6 @@ def make_scaling_table(
     rows = tuple(
         _make_point_row(point, outlooks.get((point.ranks, point.nodes)), mark) for point in scaling.points
     )
-    law = fit_law(scaling)
     captions = (*caption_scaling(scaling), *_caption_outlooks(outlooks), *_caption_law(law))
     return Table("scaling", title, columns, rows, (*facts, *tell_law(law)), captions, many=True)
 

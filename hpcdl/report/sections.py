@@ -100,8 +100,7 @@ def _make_launch_row(result: RunResult, launch: LaunchResult) -> tuple[Cell, ...
     planned = launch.progress.steps_planned
     return (
         result.run_id,
-        # The end of an id finds the run too, and leaves room for numbers.
-        result.run_id.rpartition("-")[2],
+        result.short_id,
         plan.index,
         plan.name,
         plan.train.model,

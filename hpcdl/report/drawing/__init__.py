@@ -16,7 +16,6 @@ from hpcdl.report.pictures import Bars, HeatMap, Lines, Scatter, Stack, Tornado,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from hpcdl.report.content import Report
     from hpcdl.report.pictures import Picture
@@ -96,17 +95,10 @@ def draw(picture: Picture, kind: Kind, *, dark: bool = False) -> bytes:
     return vl_convert.vegalite_to_svg(spec, **fixed).encode()
 
 
-def draw_all(report: Report, folder: Path, kind: Kind, *, dark: bool = False) -> list[Path]:
-    """Write each picture of a report into a folder, as KEY.png or KEY.svg, and say where.
+def draw_all(report: Report, kind: Kind, *, dark: bool = False) -> dict[str, bytes]:
+    """Each picture of a report by the name of its file: KEY.png or KEY.svg.
 
     Raises:
-        OSError: The folder cannot be written.
         UnknownName: There is no such kind.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for picture in report.pictures:
-        path = folder / f"{picture.key}.{kind}"
-        path.write_bytes(draw(picture, kind, dark=dark))
-        paths.append(path)
-    return paths
+    return {f"{picture.key}.{kind}": draw(picture, kind, dark=dark) for picture in report.pictures}

@@ -26,15 +26,17 @@ class Shown:
     @property
     def key(self) -> str:
         """What tells its pictures from those of other runs and launches: empty where there are none."""
-        end = self.result.job.run_id.rpartition("-")[2]
         alone = len(self.result.trainings) == 1
-        return f"-{self.launch.plan.index}" * (not alone) if self.only else f"-{end}-{self.launch.plan.index}"
+        return (
+            f"-{self.launch.plan.index}" * (not alone)
+            if self.only
+            else f"-{self.result.short_id}-{self.launch.plan.index}"
+        )
 
     @property
     def words(self) -> str:
         """'run k3f9, launch 3: AlexNet · …'."""
-        end = self.result.job.run_id.rpartition("-")[2]
-        return f"run {end}, launch {self.launch.plan.index}: {describe(self.launch)}"
+        return f"run {self.result.short_id}, launch {self.launch.plan.index}: {describe(self.launch)}"
 
 
 def describe(launch: LaunchResult) -> str:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from hpcdl.records import Missing
 from hpcdl.report.gallery.labels import mark, number
-from hpcdl.report.laws import fit_law
 from hpcdl.report.pictures import Axis, Dot, Lines, Picture, Series
 from hpcdl.report.wording import caption_scaling, join, name_question
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hpcdl.analysis.expectation import Outlook
+    from hpcdl.analysis.prediction import Prediction
     from hpcdl.analysis.scaling import Point, Scaling
 
 # From here on ranks double rather than grow, and a straight axis would crowd the small sizes.
@@ -21,14 +21,16 @@ WIDE = 8
 
 
 def draw_scaling(
-    tables: Sequence[Scaling], outlooks: Sequence[Mapping[tuple[int, int], Outlook]]
+    tables: Sequence[Scaling],
+    outlooks: Sequence[Mapping[tuple[int, int], Outlook]],
+    laws: Sequence[Prediction | None],
 ) -> Iterator[Picture]:
     """For each table speed-up and efficiency; only throughput, where a rehearsal withholds these."""
-    for place, (scaling, expected) in enumerate(zip(tables, outlooks, strict=True)):
+    for place, (scaling, expected, law) in enumerate(zip(tables, outlooks, laws, strict=True)):
         known = [point for point in scaling.points if not isinstance(point.speed_up, Missing)]
         name = {"place": place, "count": len(tables)}
         if len(known) > 1:
-            yield _draw_speed_up(scaling, known, expected, number("speed-up", **name))
+            yield _draw_speed_up(scaling, known, expected, law, key=number("speed-up", **name))
             yield _draw_efficiency(scaling, known, expected, number("efficiency", **name))
         elif sum(not isinstance(point.images_per_s, Missing) for point in scaling.points) > 1:
             yield _draw_throughput(scaling, number("throughput", **name))
@@ -52,12 +54,17 @@ def _measure(scaling: Scaling, dots: Iterable[Dot]) -> Series:
 
 
 def _draw_speed_up(
-    scaling: Scaling, points: Sequence[Point], expected: Mapping[tuple[int, int], Outlook], key: str
+    scaling: Scaling,
+    points: Sequence[Point],
+    expected: Mapping[tuple[int, int], Outlook],
+    law: Prediction | None,
+    *,
+    key: str,
 ) -> Picture:
     series = [
         Series("ideal", "ideal", tuple(Dot(point.ranks, point.relative) for point in points)),
         _measure(scaling, map(_dot_of_speed_up, points)),
-        *_draw_law(scaling, points),
+        *_draw_law(law, points),
         *_draw_expected(points, expected, times_n=True),
     ]
     last = points[-1]
@@ -103,13 +110,12 @@ def _dot_of_efficiency(point: Point) -> Dot:
     return Dot(point.ranks, value, *((bounds.low, bounds.high) if bounds else ()))
 
 
-def _draw_law(scaling: Scaling, points: Sequence[Point]) -> Iterator[Series]:
+def _draw_law(prediction: Prediction | None, points: Sequence[Point]) -> Iterator[Series]:
     """The fitted law through the measured sizes; none where nothing fits."""
-    prediction = fit_law(scaling)
     if prediction is None:
         return
     base = prediction.fit.predict(1).value
-    rates = [(one.ranks, prediction.fit.predict(one.ranks / scaling.base.ranks)) for one in points]
+    rates = [(one.ranks, prediction.fit.predict(one.relative)) for one in points]
     law = {"amdahl": "Amdahl's law", "usl": "scalability law"}[prediction.fit.law]
     dots = tuple(Dot(ranks, rate.value / base, rate.low / base, rate.high / base) for ranks, rate in rates)
     yield Series(f"fit, {law}", "predicted", dots)

@@ -77,7 +77,7 @@ def _find_rehearsal(results: Sequence[RunResult]) -> str | None:
 
 
 def _label(launch: LaunchResult, *, several: bool, run: RunResult) -> str:
-    end = f"{run.run_id.rpartition('-')[2]} " if several else ""
+    end = f"{run.short_id} " if several else ""
     variant = "" if launch.plan.variant == "full" else f", {launch.plan.variant}"
     return f"{end}#{launch.plan.index}: {name_size(launch.plan.nodes, launch.world_size)}{variant}"
 
