@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from hpcdl import networks
+from hpcdl.checks import CheckName
 from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen
 from hpcdl.site import Site
 from hpcdl.spec import Benchmark, Device, Dtype, Engine, Layout, Metering, Source, Transport, digest
 
 Launcher = Literal["srun", "mpirun", "direct"]
-Kind = Literal["train", "probe"]
+Kind = Literal["train", "probe", "check"]
 # How images reach the step: as the source delivers them; a few of its batches held on the device; random numbers.
 Feed = Literal["streamed", "resident", "synthetic"]
 
@@ -76,14 +79,33 @@ class Training(Frozen):
     seed: int
 
 
+class NodeCheck(Frozen):
+    """What each rank of a check looks at, alone: it meets no other, and none waits for it.
+
+    `trainings` are those of a world of one rank, one for each network. All that is timed is timed `repeats` times,
+    by turns. After everything else the last of the trainings goes on for `soak_s`, to see drift and heat.
+    """
+
+    checks: Annotated[tuple[CheckName, ...], Field(min_length=1)]
+    trainings: tuple[Training, ...] = ()
+    repeats: Annotated[int, Field(gt=0)] = 3
+    data_dir: str | None = None
+    soak_s: Annotated[float, Field(gt=0)] | None = None
+
+
 class Launch(Frozen):
-    """One step of a job: so many tasks on so many nodes, doing one thing in fresh processes."""
+    """One step of a job: so many tasks on so many nodes, doing one thing in fresh processes.
+
+    `test` names what it is for in an acceptance. It begins at the node `first_node` of the allocation, counted from 0.
+    """
 
     index: int
     name: str
     kind: Kind = "train"
+    test: str = ""
     variant: str = FULL.name
     repeat: int
+    first_node: Annotated[int, Field(ge=0)] = 0
     nodes: int
     tasks_per_node: int
     cpus_per_task: int
@@ -95,6 +117,7 @@ class Launch(Frozen):
     progress_timeout_s: float
     power: Metering | None = None
     train: Training
+    check: NodeCheck | None = None
 
     @property
     def world_size(self) -> int:

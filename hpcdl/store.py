@@ -2,8 +2,8 @@
 
     <store>/<run_id>/job.json, script.sbatch, submission.json, slurm.out, slurm-energy.json
                      NNN-<launch>/plan.json, environment.json, steps-<host>.jsonl,
-                                  exit-<host>.jsonl, power-<host>.jsonl, summary.json, probe.json,
-                                  output.log, sampler.log
+                                  exit-<host>.jsonl, power-<host>.jsonl, checks-<host>.jsonl,
+                                  summary.json, probe.json, output.log, sampler.log
 
 Only this module knows the names of the files.
 """
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import platformdirs
 from pydantic import ValidationError
 
+from hpcdl.checks import Checked
 from hpcdl.durable import claim, publish, publish_record
 from hpcdl.errors import Mistake
 from hpcdl.metering import SlurmEnergy
@@ -99,6 +100,9 @@ class LaunchFolder:
     def probe_path(self) -> Path:
         return self.path / "probe.json"
 
+    def checks_path(self, host: str) -> Path:
+        return self.path / f"checks-{host}.jsonl"
+
     def steps_path(self, host: str) -> Path:
         return self.path / f"steps-{host}.jsonl"
 
@@ -165,6 +169,10 @@ class LaunchFolder:
     @staticmethod
     def _tell(path: Path, torn: list[Torn] | None) -> Callable[[int, str], None]:
         return lambda line, reason: None if torn is None else torn.append(Torn(path, line, reason))
+
+    def checks(self, torn: list[Torn] | None = None) -> list[Checked]:
+        """What was looked at on each node, in its order; unreadable lines go to `torn`."""
+        return list(self._lines("checks-*.jsonl", Checked, torn))
 
     def exits(self, torn: list[Torn] | None = None) -> list[Exit]:
         """How the ranks ended, by rank."""

@@ -1,0 +1,1 @@
+"""Records x criteria -> pass | fail | insufficient evidence, and who is to blame."""
