@@ -33,7 +33,7 @@ Test = Literal["node", "links", "scaling", "convergence"]
 class Metric:
     """Something that an acceptance sees. `timed`: it scatters from repeat to repeat, and is judged by an interval.
 
-    `{model}` in a name stands for a network.
+    `{model}` in a name stands for a network. `gpu`: only GPUs have it.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Metric:
     test: Test
     about: str
     timed: bool = False
+    gpu: bool = False
 
 
 _ALL = (
@@ -70,7 +71,7 @@ _ALL = (
     Metric("arithmetic.{model}.repeatable", "count", "device", "higher", "node", "1: twice the same"),
     # How fast.
     Metric("train.{model}.images_per_s", "images/s", "device", "higher", "node", "training alone", timed=True),
-    Metric("train.{model}.images_per_j", "images/J", "node", "higher", "node", "per joule of the node's meters", timed=True),
+    Metric("train.{model}.images_per_j", "images/J", "node", "higher", "node", "per joule of the meters", timed=True),
     Metric("train.{model}.power_w", "W", "node", "lower", "node", "the node's meters meanwhile", timed=True),
     Metric("train.{model}.spread", "ratio", "device", "lower", "node", "of its repeats: standard deviation over mean"),
     Metric("matrix.flops_per_s", "FLOP/s", "device", "higher", "node", "matrix product", timed=True),
@@ -81,13 +82,13 @@ _ALL = (
     Metric("data.digest", "text", "node", "same", "node", "the data set's content"),
     # How it fares.
     Metric("health.temperature_c", "°C", "device", "lower", "node", "the hottest that was seen"),
-    Metric("health.throttled_s", "s", "device", "lower", "node", "held back by heat or power brake"),
+    Metric("health.throttled_s", "s", "device", "lower", "node", "held back by heat or power brake", gpu=True),
     Metric("health.clock_mhz", "MHz", "device", "higher", "node", "the clock while training"),
-    Metric("health.ecc_uncorrected", "count", "device", "lower", "node", "memory errors that could not be corrected"),
-    Metric("health.xid", "count", "device", "lower", "node", "XID events meanwhile"),
-    Metric("health.remapped_rows", "count", "device", "lower", "node", "memory rows that were remapped or wait for it"),
-    Metric("health.pcie_width", "count", "device", "same", "node", "lanes of the GPU's link to the host"),
-    Metric("health.pcie_generation", "count", "device", "same", "node", "generation of that link, under load"),
+    Metric("health.ecc_uncorrected", "count", "device", "lower", "node", "memory errors that could not be corrected", gpu=True),
+    Metric("health.xid", "count", "device", "lower", "node", "XID events meanwhile", gpu=True),
+    Metric("health.remapped_rows", "count", "device", "lower", "node", "memory rows that were remapped or wait for it", gpu=True),
+    Metric("health.pcie_width", "count", "device", "same", "node", "lanes of the GPU's link to the host", gpu=True),
+    Metric("health.pcie_generation", "count", "device", "same", "node", "generation of that link, under load", gpu=True),
     Metric("health.cpu_throttled_s", "s", "node", "lower", "node", "a CPU quota held the ranks back"),
     Metric("health.foreign_cores", "cores", "node", "lower", "node", "kept busy by others' processes"),
     Metric("soak.{model}.drift", "ratio", "device", "higher", "node", "the last tenth's speed over the first's"),
@@ -95,10 +96,10 @@ _ALL = (
     # Between nodes.
     Metric("link.bandwidth_bytes_per_s", "bytes/s", "pair", "higher", "links", "large messages between two nodes"),
     Metric("link.latency_s", "s", "pair", "lower", "links", "half a round trip of 8 bytes"),
-    Metric("allreduce.bandwidth_bytes_per_s", "bytes/s", "system", "higher", "links", "bus bandwidth of the largest message"),
+    Metric("allreduce.bandwidth_bytes_per_s", "bytes/s", "system", "higher", "links", "bus bandwidth, largest message"),
     Metric("allreduce.expected_ratio", "ratio", "system", "higher", "links", "over what the usual link allows"),
     # All of them.
-    Metric("scaling.efficiency", "ratio", "system", "higher", "scaling", "speed over so many times one node's", timed=True),
+    Metric("scaling.efficiency", "ratio", "system", "higher", "scaling", "speed over N times one node's", timed=True),
     Metric("convergence.accuracy", "ratio", "system", "higher", "convergence", "held-out images that get their label"),
 )  # fmt: skip
 METRICS = {metric.name: metric for metric in _ALL}

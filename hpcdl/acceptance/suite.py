@@ -57,7 +57,7 @@ class NodeTest(Frozen):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.data_dir is None and (needing := {"storage", "data", "decode"} & set(self.checks)):
-            raise ValueError(f"check {sorted(needing)[0]!r} needs data_dir")
+            raise ValueError(f"check {min(needing)!r} needs data_dir")
         if ("soak" in self.checks) != (self.soak is not None):
             raise ValueError("check 'soak' and its length, soak = '2h', belong together")
         return self
@@ -121,7 +121,8 @@ class Criterion(Frozen):
 
     A threshold is a number with its unit ('1200 images/s', '85 °C'), or a part ('95 %') `of` the fleet's median, of a
     reference (a baseline file) or of what a model expects. `equals` is a word or number as it must be, or 'fleet':
-    as most of the fleet's are. `gpu` restricts it to devices whose name contains that.
+    as most of the fleet's are. `gpu` restricts it to devices whose name contains that. With `where_present` it does not
+    apply to a fleet that has no such hardware; without, that is a lack of evidence.
     """
 
     name: Name
@@ -131,6 +132,7 @@ class Criterion(Frozen):
     equals: Threshold | None = None
     of: Of | None = None
     gpu: str | None = None
+    where_present: bool = False
     severity: Severity = "required"
     confidence: Confidence | None = None
     why: str = ""

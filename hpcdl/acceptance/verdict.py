@@ -34,14 +34,17 @@ class Decision(Frozen):
 
 
 class Requirement(Frozen):
-    """One criterion over all its units. `alpha` is the chance of a false alarm that each decision was given."""
+    """One criterion over all its units. `alpha` is the chance of a false alarm that each decision was given.
+
+    It is not applicable where its hardware is in no node, and the criterion allows for that.
+    """
 
     criterion: str
     metric: str
     severity: Literal["required", "advisory"]
     asked: str
     why: str = ""
-    outcome: Outcome
+    outcome: Outcome | Literal["not applicable"]
     alpha: float | None = None
     decisions: tuple[Decision, ...]
 
