@@ -116,6 +116,8 @@ OVER = JobState(over=True)
 class Standing:
     """What the executor says of a job: `word` is its own; `reason` is why it waits, or why it ended.
 
+    `nodes` are those that Slurm gave it, as a host list.
+
     `well` is Slurm's opinion that all went well. It is never the reason to believe so; it only tells how
     long to wait for records.
     """
@@ -125,6 +127,7 @@ class Standing:
     reason: str = ""
     slurm_job_id: int | None = None
     well: bool = False
+    nodes: str = ""
 
     @property
     def job_state(self) -> JobState:
@@ -170,6 +173,7 @@ def _stand(submission: Submission | None, states: Mapping[int, slurm.JobState] |
         reason=state.reason,
         slurm_job_id=submission.slurm_job_id,
         well=state.state is slurm.State.COMPLETED,
+        nodes=state.nodes,
     )
 
 
