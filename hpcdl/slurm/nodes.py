@@ -132,16 +132,6 @@ class NodeWord:
         return self.is_fit and (bare == "idle" or (reserved and bare in {"reserved", "maint"}))
 
 
-def is_fit(self) -> bool:
-        """Whether jobs can get it, now or when those that it has are over: it is not down, drained or silent."""
-        return is_fit(self.state)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether a job could begin on it at once."""
-        return self.is_fit and self.state.rstrip(_FLAGS) == "idle"
-
-
 def is_fit(state: str) -> bool:
     """Whether a state in the words of `sinfo --format=%T` ('idle', 'down*') lets jobs have the node."""
     bare = state.rstrip(_FLAGS)
