@@ -72,7 +72,7 @@ def fewer_cores(node: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def other_library(node: str, home: Path) -> Iterator[None]:
-    """torch says another version of itself there: a file of its own lies over the one that all nodes share."""
+    """Torch says another version of itself there: a file of its own lies over the one that all nodes share."""
     found = importlib.util.find_spec("torch")
     assert found is not None
     assert found.origin is not None
