@@ -14,7 +14,8 @@ from tests.nvml.standin import Gpu, Scenario, build
 from tests.photographs import make_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Set
+    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -206,8 +207,10 @@ def decisions(verdict: Mapping[str, Any], criterion: str) -> dict[str, dict[str,
     return {one["unit"]: one for one in requirement["decisions"]}
 
 
-def check_fault(verdict: Mapping[str, Any], fault: Fault, node: str, others: Set[str] = frozenset()) -> None:
-    """The node is the one that is told of, by that criterion, and no other is, but `others` with faults of their own."""
+def check_fault(
+    verdict: Mapping[str, Any], fault: Fault, node: str, others: AbstractSet[str] = frozenset()
+) -> None:
+    """The node is the one that is told of, by that criterion, and no other but `others`, with faults of their own."""
     told = decisions(verdict, fault.criterion)
     guilty = {unit for unit, one in told.items() if one["outcome"] == fault.outcome}
     if fault.links:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_healthy_fleet_passes_and_its_certificate_holds(person: Person) -> Non
     assert verdict["rehearsal"], "four nodes of one machine are a rehearsal"
     assert len(decisions(verdict, "link-speed")) == 6, "every pair of four nodes"
     key = person.home / "key"
-    person_runs("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     place = person.home / "certificate"
     person.hpcdl("accept", "report", "last", "--format", "html,md", "--out", str(place), "--key", str(key))
     person.hpcdl("accept", "verify", str(place))
@@ -52,12 +53,6 @@ def test_a_healthy_fleet_passes_and_its_certificate_holds(person: Person) -> Non
     stream.write_text(text.replace('"images_per_s":', '"images_per_s":1', 1))
     told = person.hpcdl("accept", "verify", str(place), code=1)
     assert "checks-node2.jsonl" in told.stdout + told.stderr
-
-
-def person_runs(*argv: str) -> None:
-    import subprocess
-
-    subprocess.run(argv, check=True)
 
 
 def test_node_by_node_and_after_an_interruption_it_passes_too(person: Person) -> None:
@@ -88,7 +83,7 @@ def test_node_by_node_and_after_an_interruption_it_passes_too(person: Person) ->
         },
         {"throttled": "node4", "missing-tool": "node2"},
     ],
-    ids=lambda planted: "+".join(planted),
+    ids="+".join,
 )
 def test_what_is_planted_is_found_and_nothing_else(person: Person, planted: dict[str, str]) -> None:
     suite = write_suite(person.home, links="slow-link" in planted)
