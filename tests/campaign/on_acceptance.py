@@ -121,16 +121,16 @@ DRILLS: dict[str, Drill] = {
     for name in FAULTS
 } | {
     "accept-down": Drill(
-        claim="One node of four is taken down between two of its checks: it fails, the job goes on, and the other three "
-        "are judged and pass what is asked of each node.",
+        claim="One node of four is taken down between two of its checks: it fails, the job goes on, and the other "
+        "three are judged and pass what is asked of each node.",
         timed="of the whole acceptance",
         trials=TRIALS,
         attempt=lose_a_node,
         missing=missing,
     ),
     "accept-clean": Drill(
-        claim="Nothing is planted: the fleet passes, and nobody is named (what fails here is a false alarm, or a lack of "
-        "evidence).",
+        claim="Nothing is planted: the fleet passes, and nobody is named (what fails here is a false alarm, or a "
+        "lack of evidence).",
         timed="of the whole acceptance",
         trials=CLEAN_TRIALS,
         attempt=pass_in_peace,
