@@ -132,9 +132,15 @@ def benchmarks_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "benchmarks"
 
 
+# Beside the benchmarks, since that is where people look; it is a suite for `hpcdl accept`.
+SUITE_EXAMPLE = "acceptance"
+
+
 def shipped_benchmarks() -> dict[str, Path]:
     """Name -> file."""
-    return {path.stem: path for path in sorted(benchmarks_folder().glob("*.toml"))}
+    return {
+        path.stem: path for path in sorted(benchmarks_folder().glob("*.toml")) if path.stem != SUITE_EXAMPLE
+    }
 
 
 def find_benchmark(text: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.campaign import on_cluster, on_this_machine
+from tests.campaign import on_acceptance, on_cluster, on_this_machine
 from tests.campaign.drill import Drill
 
 DRILLS: dict[str, Drill] = {
@@ -60,4 +60,4 @@ DRILLS: dict[str, Drill] = {
         attempt=on_cluster.leave_in_peace,
         missing=on_cluster.missing,
     ),
-}
+} | on_acceptance.DRILLS

@@ -44,7 +44,7 @@ def kill_one_rank(setting: Setting) -> Seen:
     home = layout.SHARED / "campaign" / f"{setting.drill}-{setting.number}-{os.getpid()}"
     home.mkdir(parents=True)
     person = Visitor.visit(home, on_cluster=True, said=slurm_cluster.environment())
-    until(_nodes_are_free, "free nodes", timeout_s=QUEUE_S)
+    until(nodes_are_free, "free nodes", timeout_s=QUEUE_S)
     run = person.submit(*ENDLESS, *flags, "--time", "20")
     with _cancelled_at_last(run):
         rank, node, elapsed_s = _kill_when_it_trains(run, setting)
@@ -102,7 +102,7 @@ def _arrive(setting: Setting) -> Visitor:
     home = layout.SHARED / "campaign" / f"{setting.drill}-{setting.number}-{os.getpid()}"
     home.mkdir(parents=True)
     person = Visitor.visit(home, on_cluster=True, said=slurm_cluster.environment())
-    until(_nodes_are_free, "free nodes", timeout_s=QUEUE_S)
+    until(nodes_are_free, "free nodes", timeout_s=QUEUE_S)
     return person
 
 
@@ -155,7 +155,7 @@ def _explain_early_end(run: RunFolder) -> NoReturn:
     raise AssertionError(f"the job ended before it trained: {told}")
 
 
-def _nodes_are_free() -> bool:
+def nodes_are_free() -> bool:
     argv = ["sinfo", "--noheader", "--Node", "--format=%T"]
     states = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
     return bool(states) and set(states) == {"idle"}

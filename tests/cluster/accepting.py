@@ -1,0 +1,243 @@
+"""An acceptance of the test cluster, short enough to be repeated, and what may be wrong with one of its nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.cluster import layout, planting, slurm_cluster
+from tests.nvml.standin import Gpu, Scenario, build
+from tests.photographs import make_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from tests.cluster.commands import Person
+
+# Nodes that share two cores scatter far more than nodes do that have their own: so wide is the line of speed.
+SUITE = """
+name = "short"
+about = "Every node of the test cluster, in seconds"
+
+[policy]
+reruns = 0
+confirm = false
+
+[tests.node]
+checks = ["identity", "arithmetic", "data", "train", "health"]
+models = ["lenet"]
+batch = 128
+steps = 10
+warmup = 2
+repeats = 5
+threads = 1
+device = "cpu"
+data_dir = "{data}"
+
+[[criteria]]
+name = "finished"
+metric = "node.finished"
+at_least = 1
+
+[[criteria]]
+name = "same-cores"
+metric = "identity.cores_visible"
+equals = "fleet"
+
+[[criteria]]
+name = "same-kernel"
+metric = "identity.kernel"
+equals = "fleet"
+
+[[criteria]]
+name = "same-software"
+metric = "identity.versions"
+equals = "fleet"
+
+[[criteria]]
+name = "same-arithmetic"
+metric = "arithmetic.lenet.digest"
+equals = "fleet"
+
+[[criteria]]
+name = "lenet-speed"
+metric = "train.lenet.images_per_s"
+at_least = "65 %"
+of = "fleet"
+
+[[criteria]]
+name = "readable-data"
+metric = "data.unreadable"
+at_most = 0
+
+[[criteria]]
+name = "same-data"
+metric = "data.digest"
+equals = "fleet"
+
+[[criteria]]
+name = "no-throttling"
+metric = "health.throttled_s"
+at_most = "0.5 s"
+where_present = true
+"""
+LINKS = """
+[tests.links]
+model = "lenet"
+
+[[criteria]]
+name = "link-speed"
+metric = "link.bandwidth_bytes_per_s"
+at_least = "50 %"
+of = "fleet"
+"""
+# Each node has a /tmp of its own, and so GPUs of its own. What throttles one: 0x40 is HwThermalSlowdown (nvml.h).
+THERMAL = 0x40
+SCENARIO = "/tmp/hpcdl-nvml-scenario"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something planted in one node: by what it is told, and with which word the culprit is explained.
+
+    `plant` gives what the jobs' environment has to hold for it. `outcome` is that of the node's decision.
+    """
+
+    plant: Callable[[str, Path], AbstractContextManager[Mapping[str, str]]]
+    criterion: str
+    clue: str = ""
+    outcome: str = "fail"
+    links: bool = False
+
+
+@contextlib.contextmanager
+def _quietly(context: AbstractContextManager[None]) -> Iterator[Mapping[str, str]]:
+    with context:
+        yield {}
+
+
+@contextlib.contextmanager
+def _corrupt(node: str, home: Path) -> Iterator[Mapping[str, str]]:
+    name = data_name(home)
+    victim = slurm_cluster.run_on_node(node, ["sh", "-c", f"ls /tmp/{name}/train/*/*.jpg | head -1"]).strip()
+    slurm_cluster.run_on_node(node, ["truncate", "--size=200", victim])
+    yield {}
+
+
+@contextlib.contextmanager
+def _wrong_gradient(node: str, home: Path) -> Iterator[Mapping[str, str]]:
+    yield {"PYTHONPATH": str(planting.wrong_gradient(node, home))}
+
+
+@contextlib.contextmanager
+def _throttled(node: str, home: Path) -> Iterator[Mapping[str, str]]:
+    """Each node has a GPU by the stand-in; that of one is too hot, and says so."""
+    library = build(home)
+    for one in layout.NODES:
+        hot = {"temperature_c": 93, "reasons": THERMAL, "throttled_ns": 0} if one == node else {}
+        written = Scenario((Gpu(f"GPU-{one}", **hot),)).write(home / f"{one}.scenario")
+        slurm_cluster.run_on_node(one, ["cp", str(written), SCENARIO])
+    try:
+        yield {"HPCDL_NVML_SCENARIO": SCENARIO, "LD_LIBRARY_PATH": str(library.parent)}
+    finally:
+        for one in layout.NODES:
+            slurm_cluster.run_on_node(one, ["rm", "-f", SCENARIO])
+
+
+FAULTS: dict[str, Fault] = {
+    "cpu-quota": Fault(lambda node, _: _quietly(planting.cpu_quota(node)), "lenet-speed", "CPU quota"),
+    "slow-link": Fault(lambda node, _: _quietly(planting.slow_link(node)), "link-speed", "", links=True),
+    "other-library": Fault(
+        lambda node, home: _quietly(planting.other_library(node, home)), "same-software", "torch"
+    ),
+    "fewer-cores": Fault(lambda node, _: _quietly(planting.fewer_cores(node)), "same-cores", "1"),
+    "corrupt-file": Fault(_corrupt, "readable-data", ".jpg"),
+    "wrong-gradient": Fault(_wrong_gradient, "same-arithmetic", ""),
+    "throttled": Fault(_throttled, "no-throttling", "heat"),
+    "missing-tool": Fault(
+        lambda node, home: _quietly(planting.missing_dali(node, home)), "readable-data", "", "insufficient"
+    ),
+}
+
+
+def data_name(home: Path) -> str:
+    """The folder of an acceptance's images below each node's own /tmp."""
+    return f"hpcdl-{home.name}"
+
+
+def write_suite(home: Path, *, links: bool = False, more: str = "") -> Path:
+    """The short suite, and images on each node's own disk."""
+    tree = make_tree(home / "images", classes=2, per_class=8, size=64)
+    data = planting.own_data(tree, data_name(home))
+    path = home / "short.toml"
+    path.write_text(SUITE.format(data=data) + (LINKS if links else "") + more, encoding="utf-8")
+    return path
+
+
+def accept(person: Person, suite: Path, *flags: str, code: int, nodes: int = 4) -> dict[str, Any]:
+    """The verdict of an acceptance, as programs get it; the command must leave with `code`."""
+    argv = ("accept", "run", str(suite), "--nodes", str(nodes), *flags, "--json")
+    verdict: dict[str, Any] = json.loads(person.hpcdl(*argv, code=code).stdout)
+    return verdict
+
+
+def add_environment(person: Person, variables: Mapping[str, str]) -> None:
+    """Variables that every job of this person has: the last table of the site file holds them."""
+    site = person.home / "site.toml"
+    text = site.read_text(encoding="utf-8")
+    for name, value in variables.items():
+        present = f'{name} = "'
+        if present in text:
+            text = text.replace(present, f"{present}{value}{os.pathsep}")
+        else:
+            text += f'{name} = "{value}"\n'
+    site.write_text(text, encoding="utf-8")
+
+
+def decisions(verdict: Mapping[str, Any], criterion: str) -> dict[str, dict[str, Any]]:
+    """Unit -> what was decided of it."""
+    [requirement] = [one for one in verdict["requirements"] if one["criterion"] == criterion]
+    return {one["unit"]: one for one in requirement["decisions"]}
+
+
+def check_fault(
+    verdict: Mapping[str, Any], fault: Fault, node: str, others: AbstractSet[str] = frozenset()
+) -> None:
+    """The node is the one that is told of, by that criterion, and no other but `others`, with faults of their own."""
+    told = decisions(verdict, fault.criterion)
+    guilty = {unit for unit, one in told.items() if one["outcome"] == fault.outcome}
+    if fault.links:
+        assert guilty, f"no link is slow: {told}"
+        assert all(node in told[unit]["nodes"] for unit in guilty), f"{node} was slow, and {guilty} are told"
+    else:
+        assert {name for unit in guilty for name in told[unit]["nodes"]} == {node}, (
+            f"{fault.criterion}: {told}"
+        )
+    if fault.outcome != "fail":
+        return
+    named = {one["unit"].split("/")[0]: one for one in verdict["culprits"]}
+    assert node in named, f"{node} is not named: {verdict['culprits']}"
+    assert set(named) - others == {node}, f"{node} is at fault, and named are {verdict['culprits']}"
+    words = " ".join([named[node]["symptom"], *named[node]["clues"]])
+    assert fault.clue in words, f"{fault.clue!r} is not among {words!r}"
+
+
+def find_folder(person: Person) -> Path:
+    """The folder of this person's newest acceptance."""
+    return max((person.store.root / "acceptances").iterdir())
+
+
+def await_checks(person: Person, node: str, timeout_s: float = 120) -> None:
+    """Wait until the node has looked at something."""
+    deadline = time.monotonic() + timeout_s
+    root = person.store.root / "acceptances"
+    while not any(path.stat().st_size for path in root.glob(f"*/runs/*/*/checks-{node}.jsonl")):
+        assert time.monotonic() < deadline, f"waited {timeout_s:g} s for the first check of {node}"
+        time.sleep(0.2)
