@@ -82,7 +82,11 @@ def _choose_switch(fleet: Fleet, switches: Mapping[str, tuple[str, ...]]) -> Rou
 
 def _choose_bisection(fleet: Fleet, past: Sequence[RoundKind], doubt: Doubt) -> Round | None:
     group = doubt.slow_group
-    if len(group) < 3 or not set(group) <= fleet.fit or past.count("bisection") >= count_steps(len(fleet.nodes)):
+    if (
+        len(group) < 3
+        or not set(group) <= fleet.fit
+        or past.count("bisection") >= count_steps(len(fleet.nodes))
+    ):
         return None
     return Round("bisection", ("links",), len(group), group)
 
@@ -91,7 +95,11 @@ def _choose_rerun(suite: Suite, fleet: Fleet, past: Sequence[RoundKind], doubt: 
     done = _count_reruns(past)
     if done >= suite.policy.reruns or not doubt.tests:
         return None
-    nodes = fleet.usable if OF_ALL & set(doubt.tests) or not doubt.nodes else _choose_nodes(fleet, doubt, seed=done)
+    nodes = (
+        fleet.usable
+        if OF_ALL & set(doubt.tests) or not doubt.nodes
+        else _choose_nodes(fleet, doubt, seed=done)
+    )
     tests = tuple(test for test in list_tests(suite, len(nodes)) if test in doubt.tests)
     return Round("rerun", tests, len(nodes), nodes) if nodes and tests else None
 

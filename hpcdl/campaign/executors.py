@@ -85,7 +85,9 @@ class LocalExecutor:
         if ours is None:
             return jobs.look([run])[run.run_id]
         over = ours.is_over()
-        return Standing(over=over, word="ended" if over else "running here", well=over, nodes=socket.gethostname())
+        return Standing(
+            over=over, word="ended" if over else "running here", well=over, nodes=socket.gethostname()
+        )
 
     def words(self) -> Mapping[str, NodeWord] | None:
         return None

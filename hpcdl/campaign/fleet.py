@@ -41,7 +41,7 @@ def note_states(folder: AcceptanceFolder, words: Mapping[str, NodeWord], nodes: 
 
 
 def unfit_since_s(folder: AcceptanceFolder, node: str, begun_utc: datetime) -> float:
-    """For how many seconds nobody could have had the node, as far as has been seen since `begun_utc`; 0: it can be had."""
+    """For how many seconds nobody could have had the node, as seen since `begun_utc`; 0: it can be had."""
     state = folder.states().get(node)
     if state is None or slurm.is_fit(state.state):
         return 0.0

@@ -202,6 +202,7 @@ class Report:
         "history",
         "query",
         "bundle",
+        "acceptance",
     ]
     title: str
     badges: tuple[Badge, ...] = ()
