@@ -165,9 +165,7 @@ def _compare_weather(medians: Floats, sums: Floats, seen: Places) -> float:
     return float(np.median((medians[known] - before)[chosen]))
 
 
-def _measure_scatter(
-    logs: Floats, units: Places, cells: _Cells, blocks: Places
-) -> tuple[Floats, Floats]:
+def _measure_scatter(logs: Floats, units: Places, cells: _Cells, blocks: Places) -> tuple[Floats, Floats]:
     """Variance of one sample of each unit and its degrees of freedom, (units,).
 
     Within the blocks, where what comes with a block can be told apart by enough units; else over all of a unit's.
@@ -184,9 +182,7 @@ def _measure_scatter(
     return squares / np.maximum(degrees, 1), degrees
 
 
-def _measure_between(
-    medians: Floats, units: Places, blocks: Places, noise: float, sizes: Places
-) -> float:
+def _measure_between(medians: Floats, units: Places, blocks: Places, noise: float, sizes: Places) -> float:
     """Variance of what a unit has in one block alone, beyond the noise of that block's median; 0 where unknown."""
     several = blocks > 1
     if np.count_nonzero(several) < RETURNED or not np.any(sizes > blocks):
