@@ -45,9 +45,8 @@ def decide_words(case: Case, units: Sequence[Unit]) -> list[Decision]:
 
 
 def _collect_words(case: Case, unit: Unit) -> tuple[str, ...]:
-    seen = case.find(unit)
-    numbers = {tell_number(sample, case.criterion.what) for sample in seen.samples}
-    return tuple(sorted({word.word for word in seen.words} | numbers))
+    numbers = {tell_number(sample, case.criterion.what) for sample in case.samples_of(unit)}
+    return tuple(sorted({word.word for word in case.words_of(unit)} | numbers))
 
 
 def _read_wanted(case: Case) -> str | float:
@@ -63,7 +62,7 @@ def _decide_literal(case: Case, voice: _Voice, wanted: str | float) -> Decision:
         return _settle(
             voice, wanted, wrong[0] if wrong else "", f"it is {shorten(wrong[0])}" if wrong else ""
         )
-    samples = case.find(voice.unit).samples
+    samples = case.samples_of(voice.unit)
     off = [sample for sample in samples if not isclose(sample, wanted, rel_tol=1e-9)]
     shown = tell_number(wanted, case.criterion.what)
     if not off:

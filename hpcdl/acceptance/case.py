@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from hpcdl.acceptance.survey import Seen
 from hpcdl.acceptance.verdict import Decision
 
 if TYPE_CHECKING:
-    from hpcdl.acceptance.evidence import Unit
+    from collections.abc import Sequence
+
+    from hpcdl.acceptance.evidence import Observation, Trait, Unit
     from hpcdl.acceptance.suite import Criterion
     from hpcdl.acceptance.survey import Survey
 
@@ -34,9 +37,34 @@ class Case:
     confirm: bool
     hopeful: bool
 
-    def find(self, unit: Unit) -> Seen:
-        """All of a unit in the criterion's metric."""
-        return self.seen.seen.get(self.criterion.metric, {}).get((unit.scope, unit.name)) or Seen()
+    @cached_property
+    def own(self) -> Seen:
+        """All of the criterion's metric."""
+        return self.seen.seen.get(self.criterion.metric) or Seen()
+
+    @cached_property
+    def threshold(self) -> float:
+        """Where the line is, in the metric's unit or as a part of 1."""
+        return self.criterion.threshold
+
+    @cached_property
+    def floor(self) -> bool:
+        """Whether more is better."""
+        return self.criterion.is_floor
+
+    @cached_property
+    def scattering(self) -> bool:
+        """A link is shared with others, and seen once in each launch: what fails is measured again."""
+        return self.criterion.what.test == "links"
+
+    def numbers_of(self, unit: Unit) -> Sequence[Observation]:
+        return self.own.numbers.get((unit.scope, unit.name), ())
+
+    def words_of(self, unit: Unit) -> Sequence[Trait]:
+        return self.own.words.get((unit.scope, unit.name), ())
+
+    def samples_of(self, unit: Unit) -> list[float]:
+        return [sample for number in self.numbers_of(unit) for sample in number.samples]
 
     def lack(self, unit: Unit, reason: str, *, helps: bool) -> Decision:
         """Nothing can be said of it. `helps`: to measure again may change that."""
@@ -50,7 +78,7 @@ class Case:
 
     def lack_all(self, unit: Unit) -> Decision:
         """What is said of a unit without a number and without a word."""
-        absences = self.find(unit).absences
+        absences = self.own.absences.get((unit.scope, unit.name))
         if not absences:
             return self.lack(unit, NOTHING, helps=True)
         reasons = dict.fromkeys(absence.reason for absence in sorted(absences, key=lambda one: one.block))

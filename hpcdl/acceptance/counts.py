@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcdl.acceptance.case import Case
-    from hpcdl.acceptance.evidence import Unit
+    from hpcdl.acceptance.evidence import Observation, Unit
 
 # Beside itself a unit needs another to have a median to be held against.
 FEWEST = 2
@@ -29,13 +29,13 @@ def _find_centres(case: Case, units: Sequence[Unit]) -> dict[str, float]:
     """The median of each model of which there are several."""
     alike: dict[str, list[float]] = {}
     for unit in units:
-        if samples := case.find(unit).samples:
+        if samples := case.samples_of(unit):
             alike.setdefault(unit.model, []).append(median(samples))
     return {model: median(values) for model, values in alike.items() if len(values) >= FEWEST}
 
 
 def _decide(case: Case, unit: Unit, centres: dict[str, float]) -> Decision:
-    samples = case.find(unit).samples
+    samples = case.samples_of(unit)
     if not samples:
         return case.lack_all(unit)
     by, reason = _find_reference(case, unit, centres)
@@ -45,14 +45,9 @@ def _decide(case: Case, unit: Unit, centres: dict[str, float]) -> Decision:
 
 
 def _choose(case: Case, samples: Sequence[float]) -> float:
-    if _scatters(case):
+    if case.scattering:
         return median(samples)
-    return min(samples) if case.criterion.is_floor else max(samples)
-
-
-def _scatters(case: Case) -> bool:
-    """Whether what fails is measured again: a link is shared with others, and seen once in each launch."""
-    return case.criterion.what.test == "links"
+    return min(samples) if case.floor else max(samples)
 
 
 def _find_reference(case: Case, unit: Unit, centres: dict[str, float]) -> tuple[float, str]:
@@ -71,7 +66,7 @@ def _find_reference(case: Case, unit: Unit, centres: dict[str, float]) -> tuple[
             else "the baseline does not know this number of such a unit"
         )
     else:
-        expected = [one.expected for one in case.find(unit).numbers]
+        expected = [one.expected for one in case.numbers_of(unit)]
         found = None if None in expected else median(one for one in expected if one is not None)
         reason = "there is no model of what to expect of it"
     if found is None:
@@ -91,20 +86,27 @@ def _say_alone(case: Case, unit: Unit) -> str:
 
 
 def _hold_against(case: Case, unit: Unit, value: float) -> Decision:
-    criterion, seen = case.criterion, case.find(unit)
-    holds = value >= criterion.threshold if criterion.is_floor else value <= criterion.threshold
-    once = len({number.block for number in seen.numbers}) < CONFIRMING
-    again = not holds and _scatters(case) and case.confirm and case.hopeful and once
-    told = tell_value(value, criterion)
-    reason = "" if holds else f"would fail by {told}; to be measured again" if again else f"it is {told}"
+    holds = value >= case.threshold if case.floor else value <= case.threshold
+    numbers = case.numbers_of(unit)
+    again = not holds and _wants_confirming(case, numbers)
     return Decision(
         unit=unit.name,
         nodes=unit.nodes,
         outcome="pass" if holds else "insufficient" if again else "fail",
         value=value,
-        threshold=criterion.threshold,
-        relative=criterion.of is not None,
-        samples=len(seen.samples),
-        reason=reason,
+        threshold=case.threshold,
+        relative=case.criterion.of is not None,
+        samples=sum(len(number.samples) for number in numbers),
+        reason="" if holds else _explain(case, value, again=again),
         open=again,
     )
+
+
+def _wants_confirming(case: Case, numbers: Sequence[Observation]) -> bool:
+    once = len({number.block for number in numbers}) < CONFIRMING
+    return case.scattering and case.confirm and case.hopeful and once
+
+
+def _explain(case: Case, value: float, *, again: bool) -> str:
+    told = tell_value(value, case.criterion)
+    return f"would fail by {told}; to be measured again" if again else f"it is {told}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.acceptance.agreement import decide_words
 from hpcdl.acceptance.case import NOTHING, Case
+from hpcdl.acceptance.collecting import uncollected
 from hpcdl.acceptance.counts import decide_counts
 from hpcdl.acceptance.evidence import Unit
 from hpcdl.acceptance.speeds import decide_speeds
@@ -34,6 +35,11 @@ def judge(
         references: A baseline, for criteria of a reference.
         final: No further job will follow: what would have been measured again is decided by what there is.
     """
+    with uncollected():
+        return _judge(suite, evidence, references, final=final)
+
+
+def _judge(suite: Suite, evidence: Evidence, references: Known | None, *, final: bool) -> Verdict:
     seen, policy = survey(evidence), suite.policy
     hopeful = policy.reruns > 0 and not final
     dues = [find_due(criterion, seen) for criterion in suite.criteria]

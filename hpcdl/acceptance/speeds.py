@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -108,7 +108,7 @@ def _gather(case: Case, units: Sequence[Unit]) -> _Gathered:
 def _read_samples(case: Case, unit: Unit) -> Iterator[tuple[str, float]]:
     """Block and value, over what it is held against where that is not the fleet; 0 where there is no such thing."""
     known = _find_reference(case, unit)
-    for number in case.find(unit).numbers:
+    for number in case.numbers_of(unit):
         by = number.expected if case.criterion.of == "expectation" else known
         for sample in number.samples:
             yield number.block, sample / by if by is not None and by > 0 else 0.0
@@ -129,7 +129,7 @@ def _find_defect(case: Case, unit: Unit, values: Sequence[float]) -> Decision | 
         return case.lack(unit, "no baseline was given (--baseline)", helps=False)
     if case.criterion.of == "reference" and not _find_reference(case, unit):
         return case.lack(unit, "the baseline does not know this number of such a unit", helps=False)
-    if case.criterion.of == "expectation" and any(one.expected is None for one in case.find(unit).numbers):
+    if case.criterion.of == "expectation" and any(one.expected is None for one in case.numbers_of(unit)):
         return case.lack(unit, "there is no model of what to expect of it", helps=False)
     return case.lack(unit, f"a sample is {min(values):g}, and no measurement of a speed", helps=True)
 
@@ -158,18 +158,17 @@ def _decide_seen(case: Case, found: _Gathered, alpha: float) -> Iterator[Decisio
 
 
 def _draw_line(case: Case, alpha: float) -> Line:
-    threshold = case.criterion.threshold
+    threshold = case.threshold
     return Line(
         at=math.log(threshold) if threshold > 0 else -math.inf,
-        floor=case.criterion.is_floor,
+        floor=case.floor,
         alpha=alpha,
         needed=CONFIRMING if case.confirm and case.hopeful else 1,
         agreeing=case.confirm,
     )
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     value: float
     low: float | None
     high: float | None
@@ -200,7 +199,7 @@ def _decide(case: Case, unit: Unit, finding: Finding, row: _Row) -> Decision:
             "value": row.value,
             "low": row.low,
             "high": row.high,
-            "threshold": case.criterion.threshold,
+            "threshold": case.threshold,
             "relative": case.criterion.of is not None,
             "samples": row.samples,
             "reason": _explain(case, finding, row),
@@ -210,9 +209,9 @@ def _decide(case: Case, unit: Unit, finding: Finding, row: _Row) -> Decision:
 
 
 def _explain(case: Case, finding: Finding, row: _Row) -> str:
-    seen = tell_value(row.value, case.criterion)
     if finding is Finding.PASSES:
         return ""
+    seen = tell_value(row.value, case.criterion)
     if finding is Finding.FAILS:
         return f"it is {seen}"
     if finding is Finding.ONCE:

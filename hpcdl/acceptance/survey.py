@@ -14,21 +14,23 @@ Key = tuple["Scope", str]
 GPU_MARKS = ("/GPU-", "/MIG-")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Seen:
-    """All of one unit in one metric."""
+    """All of one metric, by unit."""
 
-    numbers: list[Observation] = field(default_factory=list)
-    words: list[Trait] = field(default_factory=list)
-    absences: list[Absence] = field(default_factory=list)
-
-    @property
-    def tells(self) -> bool:
-        return bool(self.numbers or self.words)
+    numbers: dict[Key, list[Observation]] = field(default_factory=dict)
+    words: dict[Key, list[Trait]] = field(default_factory=dict)
+    absences: dict[Key, list[Absence]] = field(default_factory=dict)
 
     @property
-    def samples(self) -> list[float]:
-        return [sample for number in self.numbers for sample in number.samples]
+    def present(self) -> set[Key]:
+        """The units that have a number or a word."""
+        return self.numbers.keys() | self.words.keys()
+
+    @property
+    def named(self) -> set[Key]:
+        """The units of which anything is said, if only that it is absent."""
+        return self.present | self.absences.keys()
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Survey:
 
     nodes: tuple[str, ...]
     units: dict[Key, Unit]
-    seen: dict[str, dict[Key, Seen]]
+    seen: dict[str, Seen]
     devices: dict[str, list[Key]]
     models: dict[str, str]
     software: dict[str, str]
@@ -62,21 +64,21 @@ def is_gpu(key: Key) -> bool:
 def survey(evidence: Evidence) -> Survey:
     """Sort the evidence. Its order does not matter but for the order in which units are listed."""
     wanted = frozenset(evidence.nodes)
-    seen: dict[str, dict[Key, Seen]] = defaultdict(lambda: defaultdict(Seen))
+    seen: dict[str, Seen] = defaultdict(Seen)
     units: dict[Key, Unit] = {}
     for number in evidence.observations:
         if key := _admit(number.unit, wanted, units):
-            seen[number.metric][key].numbers.append(number)
+            seen[number.metric].numbers.setdefault(key, []).append(number)
     for word in evidence.traits:
         if key := _admit(word.unit, wanted, units):
-            seen[word.metric][key].words.append(word)
+            seen[word.metric].words.setdefault(key, []).append(word)
     for absence in evidence.absences:
         if key := _admit(absence.unit, wanted, units):
-            seen[absence.metric][key].absences.append(absence)
+            seen[absence.metric].absences.setdefault(key, []).append(absence)
     return Survey(
         nodes=tuple(dict.fromkeys(evidence.nodes)),
         units=units,
-        seen={metric: dict(found) for metric, found in seen.items()},
+        seen=dict(seen),
         devices=_list_devices(seen, units),
         models={unit.name: unit.model for (scope, _), unit in units.items() if scope == "node"},
         software=_read_software(seen),
@@ -97,12 +99,12 @@ def _admit(unit: Unit, wanted: frozenset[str], units: dict[Key, Unit]) -> Key | 
     return key
 
 
-def _list_devices(seen: dict[str, dict[Key, Seen]], units: dict[Key, Unit]) -> dict[str, list[Key]]:
+def _list_devices(seen: dict[str, Seen], units: dict[Key, Unit]) -> dict[str, list[Key]]:
     """The devices of each node by any metric.
 
     What is absent under the node's own name is no device, where others of it are known: it was lost before they were.
     """
-    present = {key for found in seen.values() for key, one in found.items() if one.tells}
+    present = set().union(*(found.present for found in seen.values()))
     devices: dict[str, list[Key]] = defaultdict(list)
     for key, unit in sorted(units.items()):
         if unit.scope == "device":
@@ -113,18 +115,20 @@ def _list_devices(seen: dict[str, dict[Key, Seen]], units: dict[Key, Unit]) -> d
     return devices
 
 
-def _read_software(seen: dict[str, dict[Key, Seen]]) -> dict[str, str]:
+def _read_software(seen: dict[str, Seen]) -> dict[str, str]:
     """The versions of each node; where they changed between two jobs, all of them."""
-    return {
-        key[1]: " ".join(sorted({word.word for word in one.words}))
-        for key, one in seen.get("identity.versions", {}).items()
-    }
+    found = seen.get("identity.versions", Seen())
+    return {key[1]: " ".join(sorted({one.word for one in words})) for key, words in found.words.items()}
 
 
-def _count_gpus(seen: dict[str, dict[Key, Seen]]) -> dict[str, int]:
+def _count_gpus(seen: dict[str, Seen]) -> dict[str, int]:
     """What each node says of itself."""
-    found = seen.get("identity.gpus", {})
-    return {key[1]: int(max(one.samples)) for key, one in found.items() if one.samples}
+    found = seen.get("identity.gpus", Seen())
+    return {
+        key[1]: int(max(sample for one in numbers for sample in one.samples))
+        for key, numbers in found.numbers.items()
+        if any(one.samples for one in numbers)
+    }
 
 
 def usual(counts: list[int]) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.acceptance.case import NOTHING
 from hpcdl.acceptance.evidence import Unit
-from hpcdl.acceptance.survey import is_gpu, usual
+from hpcdl.acceptance.survey import Seen, is_gpu, usual
 from hpcdl.acceptance.verdict import Decision
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ def _choose_with_gpus(seen: Survey) -> tuple[str, ...]:
 
 
 def _find_devices(criterion: Criterion, seen: Survey, nodes: tuple[str, ...]) -> Due:
-    found = seen.seen.get(criterion.metric, {})
+    found = seen.seen.get(criterion.metric, Seen())
     # A rank that computes on the processor does not owe what only GPUs were asked for, nor the other way round.
-    sorts = {is_gpu(key) for key in found if found[key].tells} or {is_gpu(key) for key in found}
+    sorts = {is_gpu(key) for key in found.present or found.named}
     devices = {node: _choose_devices(criterion, seen, node, sorts) for node in nodes}
     expected = _expect_devices(devices, seen)
     lacking = tuple(
@@ -155,6 +155,6 @@ def _find_pairs(seen: Survey, nodes: tuple[str, ...]) -> Due:
 def _find_system(criterion: Criterion, seen: Survey) -> Due:
     """All nodes together, and parts of them where parts were measured."""
     whole = seen.units.get(("system", "all")) or Unit("system", "all", seen.nodes)
-    found = seen.seen.get(criterion.metric, {})
-    parts = sorted(key for key in found if key != ("system", "all"))
+    found = seen.seen.get(criterion.metric, Seen())
+    parts = sorted(key for key in found.named if key != ("system", "all"))
     return Due((whole, *(seen.units[key] for key in parts)))
