@@ -71,7 +71,7 @@ def _fit_prior(variances: Floats, degrees: Floats) -> tuple[float, float]:
 
 
 def _invert_trigamma(value: float) -> float:
-    """X with trigamma(x) = value > 0, by Newton's iteration on 1 / trigamma (Smyth 2004, appendix)."""
+    """Solve trigamma(x) = value > 0 by Newton's iteration on 1 / trigamma (Smyth 2004, appendix)."""
     x = 0.5 + 1 / value
     for _ in range(50):
         trigamma = float(polygamma(1, x))
