@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.launch import LaunchResult
     from hpcdl.analysis.scaling import Scaling
 
+ONE_SIZE = "there is only one size"
 EFFICIENCY, ACCURACY = "scaling.efficiency", "convergence.accuracy"
 
 
@@ -32,8 +33,9 @@ def observe_scaling(run: RunResult, fleet: Fleet) -> Iterator[Observation | Abse
     ]
     unit = _name_system(largest, fleet)
     block = f"{run.run_id}/scaling"
-    if len(study.tables) != 1:
-        yield Absence(EFFICIENCY, unit, block, _explain(run, study.refusals))
+    reason = _explain(run) or ("" if len(study.tables) == 1 else "; ".join(study.refusals) or ONE_SIZE)
+    if reason:
+        yield Absence(EFFICIENCY, unit, block, reason)
         return
     found = _divide(study.tables[0], largest)
     if isinstance(found, Missing):
@@ -42,12 +44,12 @@ def observe_scaling(run: RunResult, fleet: Fleet) -> Iterator[Observation | Abse
         yield Observation(EFFICIENCY, unit, block, found)
 
 
-def _explain(run: RunResult, refusals: Sequence[str]) -> str:
-    told = next((launch.story for launch in run.launches if launch.story), "")
+def _explain(run: RunResult) -> str:
+    """Why a launch did not come to its end; empty where all of them did."""
     unfinished = next((launch for launch in run.launches if launch.state != "completed"), None)
-    if unfinished is not None:
-        return told or f"launch {unfinished.plan.index} is {unfinished.state}"
-    return "; ".join(refusals) or "there is only one size"
+    if unfinished is None:
+        return ""
+    return unfinished.story or f"launch {unfinished.plan.index} is {unfinished.state}"
 
 
 def _divide(table: Scaling, largest: Sequence[LaunchResult]) -> tuple[float, ...] | Missing:
