@@ -15,6 +15,7 @@ from hpcdl.analysis.readings import Withheld, derive, withhold
 from hpcdl.analysis.steps import StepStatistics
 from hpcdl.analysis.telling import list_findings, tell_restart, tell_story, why_unfinished
 from hpcdl.columns import EMPTY
+from hpcdl.plan import NO_TRAINING
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.energy import EnergyResult
     from hpcdl.analysis.machines import Machine
     from hpcdl.analysis.steps import Progress
+    from hpcdl.checks import Checked
     from hpcdl.columns import StepTable
     from hpcdl.estimates.intervals import Interval
     from hpcdl.plan import Launch
@@ -158,9 +160,24 @@ def analyse_launch(
     plan = plan or folder.plan()
     records = _read(folder, with_steps=with_steps)
     began = bool(records.environment or records.summary) or _has_begun(folder)
-    said = records.probe if plan.kind == "probe" else records.summary
-    ending = judge(plan.world_size, records.exits, summary=said, began=began, job=job)
+    ending = judge(
+        plan.world_size,
+        records.exits,
+        summary=_find_word(plan, folder, records),
+        began=began,
+        job=job,
+        alone=plan.kind == "check",
+    )
     return _assemble(plan, ending, records, known or Electricity())
+
+
+def _find_word(
+    plan: Launch, folder: LaunchFolder, records: _Records
+) -> Summary | Probe | Sequence[Checked] | None:
+    """What says that the launch was completed."""
+    if plan.kind == "check":
+        return folder.checks()
+    return records.probe if plan.kind == "probe" else records.summary
 
 
 def _read(folder: LaunchFolder, *, with_steps: bool) -> _Records:
@@ -232,8 +249,8 @@ def _assemble(plan: Launch, ending: Ending, records: _Records, known: Electricit
 
 
 def _measure_pace(plan: Launch, records: _Records, unfinished: str | None) -> Pace | Missing:
-    if plan.kind == "probe":
-        return Missing(missing="a probe trains nothing")
+    if plan.kind in NO_TRAINING:
+        return Missing(missing=NO_TRAINING[plan.kind])
     if records.summary is None:
         return Missing(missing=unfinished or "there is no summary")
     if records.steps is None:
