@@ -104,7 +104,7 @@ def _read_launch(folder: LaunchFolder, plan: Launch, nodes: tuple[str, ...], *, 
         else Cell("lost" if over else "running")
     )
     column = plan.test.partition("-")[0]
-    hosts = {
+    names = {
         path.name.removeprefix("exit-").removesuffix(".jsonl") for path in folder.path.glob("exit-*.jsonl")
     }
     fleet = Fleet(nodes, {})
@@ -114,7 +114,8 @@ def _read_launch(folder: LaunchFolder, plan: Launch, nodes: tuple[str, ...], *, 
 
 def _read_checks(folder: LaunchFolder, plan: Launch, nodes: tuple[str, ...], *, over: bool) -> Cells:
     cells: Cells = {}
-    fleet, looks = Fleet(nodes, {}), dict[str, list[Checked]]()
+    fleet = Fleet(nodes, {})
+    looks: dict[str, list[Checked]] = {}
     for checked in folder.checks():
         if (node := fleet.find(checked.host)) is not None:
             looks.setdefault(node, []).append(checked)
