@@ -115,8 +115,9 @@ class Lines:
                 if cell.look not in {"waiting", "running"}
             }
             for column, word in done.items():
-                if self._told.get(key := f"{node} {column}") != word.split()[-1]:
-                    self._told[key] = word.split()[-1]
+                # A number that changes with each repeat is told once.
+                if self._told.get(key := f"{node} {column}") != cells[column].look:
+                    self._told[key] = cells[column].look
                     reason = cells[column].reason
                     self.say(f"{node}: {column}: {word}" + (f" ({reason})" if reason else ""))
 
@@ -133,8 +134,10 @@ def tell(cell: Cell) -> str:
     """A cell in words: 'ok', '1.2 k images/s'."""
     if cell.look != "looked" or cell.value is None:
         return WORDS[cell.look]
+    if cell.unit.startswith("images"):
+        return f"{format_number(cell.value, 3)} img/s"
     scale, prefix = next(((s, p) for s, p in _PREFIXES if cell.value >= s), (1.0, ""))
-    return f"{format_number(cell.value / scale, 3)} {prefix}{cell.unit.replace('images', 'img').replace('bytes', 'B')}"
+    return f"{format_number(cell.value / scale, 3)} {prefix}{cell.unit.replace('bytes', 'B')}"
 
 
 def _choose_nodes(sight: Sight) -> list[str]:

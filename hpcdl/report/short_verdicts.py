@@ -26,10 +26,10 @@ _ROOM = 4  # units that are named in one reason
 REQUIREMENTS = (
     Column("criterion", "requirement", left=True),
     Column("verdict", "verdict", left=True),
-    Column("asked", "asked", left=True, rank=2),
-    Column("passed", "passed", left=True, rank=1),
-    Column("worst", "worst", left=True, rank=3),
-    Column("reason", "why not", left=True, rank=1),
+    Column("asked", "asked", left=True, rank=3),
+    Column("passed", "passed", left=True, rank=2),
+    Column("worst", "worst", left=True, rank=4),
+    Column("reason", "why not", left=True),
 )
 CULPRITS = (
     Column("unit", "who", left=True),
