@@ -22,7 +22,9 @@ WORDS = {
     "insufficient": "INSUFFICIENT EVIDENCE",
     "not applicable": "does not apply",
 }
-_ROOM = 4  # units that are named in one reason
+# Units that are named in one reason, and reasons that are told of one requirement: the certificate has them all.
+_ROOM = 4
+_REASONS = 2
 REQUIREMENTS = (
     Column("criterion", "requirement", left=True),
     Column("verdict", "verdict", left=True),
@@ -130,7 +132,10 @@ def _tell_reasons(requirement: Requirement) -> str:
             if decision.outcome == outcome:
                 told.setdefault(decision.reason, []).append(decision.unit)
         if told:
-            return "; ".join(_tell_units(units, reason) for reason, units in told.items())
+            few = list(told.items())[:_REASONS]
+            left = sum(len(units) for units in list(told.values())[_REASONS:])
+            more = [f"and {count(left, 'other')}"] if left else []
+            return "; ".join([*(_tell_units(units, reason) for reason, units in few), *more])
     return ""
 
 
