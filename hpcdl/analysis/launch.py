@@ -9,7 +9,7 @@ from hpcdl.analysis import steps as step_numbers
 from hpcdl.analysis.ending import judge
 from hpcdl.analysis.energy import Electricity, measure_energy, withhold_energy
 from hpcdl.analysis.gate import Check, Evidence, examine, why_withheld
-from hpcdl.analysis.machines import find_disguise, gather_machines
+from hpcdl.analysis.machines import find_disguise, gather_checked, gather_machines
 from hpcdl.analysis.pace import Pace, measure_pace
 from hpcdl.analysis.readings import Withheld, derive, withhold
 from hpcdl.analysis.steps import StepStatistics
@@ -127,6 +127,7 @@ class _Records:
     environment: Environment | None
     summary: Summary | None
     probe: Probe | None
+    checks: Sequence[Checked]
     exits: Sequence[Exit]
     steps: StepTable | None
     traces: Sequence[Trace]
@@ -163,7 +164,7 @@ def analyse_launch(
     ending = judge(
         plan.world_size,
         records.exits,
-        summary=_find_word(plan, folder, records),
+        summary=_find_word(plan, records),
         began=began,
         job=job,
         alone=plan.kind == "check",
@@ -171,12 +172,10 @@ def analyse_launch(
     return _assemble(plan, ending, records, known or Electricity())
 
 
-def _find_word(
-    plan: Launch, folder: LaunchFolder, records: _Records
-) -> Summary | Probe | Sequence[Checked] | None:
+def _find_word(plan: Launch, records: _Records) -> Summary | Probe | Sequence[Checked] | None:
     """What says that the launch was completed."""
     if plan.kind == "check":
-        return folder.checks()
+        return records.checks
     return records.probe if plan.kind == "probe" else records.summary
 
 
@@ -186,6 +185,7 @@ def _read(folder: LaunchFolder, *, with_steps: bool) -> _Records:
         environment=folder.environment(torn),
         summary=folder.summary(torn),
         probe=folder.probe(torn),
+        checks=folder.checks(torn),
         exits=folder.exits(torn),
         steps=folder.steps(torn) if with_steps else None,
         traces=folder.traces(torn) if with_steps else (),
@@ -199,7 +199,7 @@ def _has_begun(folder: LaunchFolder) -> bool:
 
 def _assemble(plan: Launch, ending: Ending, records: _Records, known: Electricity) -> LaunchResult:
     steps = EMPTY if records.steps is None else records.steps
-    machines = gather_machines(records.environment)
+    machines = gather_machines(records.environment) or gather_checked(records.checks)
     losses = step_numbers.trace_loss(steps)
     progress = step_numbers.find_progress(
         steps, planned=_planned_steps(plan, records), world_size=plan.world_size, loss=losses

@@ -27,7 +27,7 @@ FEWEST = 3
 ARRAYS = 3
 # STREAM's rule: an array is four times the last-level cache. Bounded, for nodes with many ranks and little memory.
 TIMES_CACHE = 4
-LEAST_BYTES, MOST_BYTES = 64 * 2**20, 512 * 2**20
+LEAST_BYTES, MOST_BYTES = 64 * 2**20, 256 * 2**20
 GPU_BYTES = 2**30
 FLOAT_BYTES = 4
 SUFFIXES = {"K": 2**10, "M": 2**20, "G": 2**30}

@@ -25,6 +25,8 @@ BLOCK_BYTES = 2**20
 # One look reads so much at most, and no longer than so.
 MOST_BYTES = 512 * 2**20
 SECONDS = 3.0
+# What is over sooner goes on with the first file again.
+LEAST_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def look(post: Post, training: Training | None) -> Iterator[Seen]:  # noqa: ARG0
     with ThreadPoolExecutor(readers) as pool:
         while True:
             begin_s = time.monotonic()
-            read = _read_for_a_while(post, pool, itertools.islice(files, len(tree.files)))
+            read = _read_for_a_while(post, pool, files, len(tree.files))
             end_s = time.monotonic()
             yield Seen(
                 numbers={"bytes_per_s": sum(one.size for one in read) / (end_s - begin_s)},
@@ -60,18 +62,19 @@ def look(post: Post, training: Training | None) -> Iterator[Seen]:  # noqa: ARG0
             )
 
 
-def _read_for_a_while(post: Post, pool: ThreadPoolExecutor, files: Iterator[str]) -> list[Read]:
-    """No file twice in one look."""
+def _read_for_a_while(post: Post, pool: ThreadPoolExecutor, files: Iterator[str], count: int) -> list[Read]:
+    """So many files without end, until enough of them are read."""
     begin_s, read = time.monotonic(), list[Read]()
-    while batch := list(itertools.islice(files, 4 * READERS)):
+    while True:
+        batch = list(itertools.islice(files, min(4 * READERS, count)))
         try:
             read += pool.map(read_file, batch)
         except OSError as problem:
             raise Failure(f"{problem.filename or 'a file'}: cannot be read ({problem.strerror}).") from None
         post.pulse.beat()
-        if sum(one.size for one in read) >= MOST_BYTES or time.monotonic() - begin_s >= SECONDS:
-            break
-    return read
+        spent_s, size = time.monotonic() - begin_s, sum(one.size for one in read)
+        if size >= MOST_BYTES or spent_s >= SECONDS or (len(read) >= count and spent_s >= LEAST_S):
+            return read
 
 
 def read_file(path: str) -> Read:
