@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hpcdl.acceptance.case import Case
-    from hpcdl.acceptance.evidence import Unit
+    from hpcdl.acceptance.evidence import Observation, Unit
 
 # A failure is confirmed by so many launches, none of which says otherwise.
 CONFIRMING = 2
@@ -90,7 +90,9 @@ def decide_speeds(case: Case, units: Sequence[Unit], alpha: float) -> list[Decis
 
 def _gather(case: Case, units: Sequence[Unit]) -> _Gathered:
     found = _Gathered([], [], [], [], {})
-    blocks: dict[str, int] = {}
+    # Sorted: what comes out must not depend on the order in which it was seen.
+    names = sorted({number.block for unit in units for number in case.numbers_of(unit)})
+    blocks = {name: place for place, name in enumerate(names)}
     for unit in units:
         samples = list(_read_samples(case, unit))
         if reason := _find_defect(case, unit, [value for _, value in samples]):
@@ -101,17 +103,21 @@ def _gather(case: Case, units: Sequence[Unit]) -> _Gathered:
         for block, value in samples:
             found.logs.append(math.log(value))
             found.owners.append(owner)
-            found.blocks.append(blocks.setdefault(block, len(blocks)))
+            found.blocks.append(blocks[block])
     return found
 
 
 def _read_samples(case: Case, unit: Unit) -> Iterator[tuple[str, float]]:
     """Block and value, over what it is held against where that is not the fleet; 0 where there is no such thing."""
     known = _find_reference(case, unit)
-    for number in case.numbers_of(unit):
+    for number in sorted(case.numbers_of(unit), key=_order):
         by = number.expected if case.criterion.of == "expectation" else known
         for sample in number.samples:
             yield number.block, sample / by if by is not None and by > 0 else 0.0
+
+
+def _order(number: Observation) -> tuple[str, tuple[float, ...]]:
+    return number.block, number.samples
 
 
 def _find_reference(case: Case, unit: Unit) -> float | None:
