@@ -41,13 +41,14 @@ class Finding(IntEnum):
 class Line:
     """Where the line is, as a logarithm, and how a failure is to be confirmed.
 
-    `alpha` is the chance of an error on either side; `needed` how many launches a failure takes; with `agreeing` no
-    launch may say otherwise.
+    `alpha` is the chance to accuse a unit on the line, `doubt` that to pass it: to accuse one of thousands takes more
+    than to pass one. `needed` is how many launches a failure takes; with `agreeing` no launch may say otherwise.
     """
 
     at: float
     floor: bool
     alpha: float
+    doubt: float
     needed: int = CONFIRMING
     agreeing: bool = True
 
@@ -56,10 +57,11 @@ def hold_against(standing: Standing, line: Line) -> NDArray[np.intp]:
     """A Finding for each unit, (units,)."""
     sign = 1.0 if line.floor else -1.0
     distance, reach = sign * (standing.values - line.at), standing.reach(line.alpha)
+    clear = distance - standing.reach(line.doubt)
     best = sign * ((standing.highest if line.floor else standing.lowest) - line.at)
     findings = np.full(len(distance), int(Finding.OPEN), dtype=np.intp)
     with np.errstate(invalid="ignore"):
-        findings[distance - reach >= 0] = Finding.PASSES
+        findings[clear >= 0] = Finding.PASSES
         fails = distance + reach < 0
         findings[fails] = Finding.FAILS
         findings[fails & (best >= 0) & line.agreeing] = Finding.TORN
@@ -153,9 +155,10 @@ def _decide_seen(case: Case, found: _Gathered, alpha: float) -> Iterator[Decisio
         ),
         relative=relative,
     )
-    findings = hold_against(standing, _draw_line(case, alpha)).tolist()
+    line = _draw_line(case, alpha)
+    findings = hold_against(standing, line).tolist()
     alike = Counter(unit.model for unit in found.units)
-    columns = _tabulate(standing, alpha)
+    columns = _tabulate(standing, line)
     for place, (unit, finding) in enumerate(zip(found.units, findings, strict=True)):
         if relative and alike[unit.model] == 1:
             yield case.lack(unit, _say_alone(case, unit), helps=False)
@@ -169,6 +172,7 @@ def _draw_line(case: Case, alpha: float) -> Line:
         at=math.log(threshold) if threshold > 0 else -math.inf,
         floor=case.floor,
         alpha=alpha,
+        doubt=1 - case.confidence,
         needed=CONFIRMING if case.confirm and case.hopeful else 1,
         agreeing=case.confirm,
     )
@@ -181,12 +185,15 @@ class _Row(NamedTuple):
     samples: int
 
 
-def _tabulate(standing: Standing, alpha: float) -> list[_Row]:
-    reach = standing.reach(alpha)
+def _tabulate(standing: Standing, line: Line) -> list[_Row]:
+    """The end of the interval towards the better by `alpha`, the other by `doubt`."""
+    up, down = standing.reach(line.alpha), standing.reach(line.doubt)
+    if not line.floor:
+        up, down = down, up
     # What is beyond any number bounds nothing.
     with np.errstate(over="ignore"):
         value, low, high = (
-            np.exp(ends) for ends in (standing.values, standing.values - reach, standing.values + reach)
+            np.exp(ends) for ends in (standing.values, standing.values - down, standing.values + up)
         )
     rows = zip(value.tolist(), low.tolist(), high.tolist(), standing.samples.tolist(), strict=True)
     return [
