@@ -25,6 +25,8 @@ def _write(report: Report) -> Iterator[str]:
     yield f"# {escape(report.title)}"
     if report.badge:
         yield from ("", f"**{escape(report.badge)}**")
+    if report.stamp:
+        yield from ("", f"**{escape(report.stamp)}**")
     for line in report.about:
         yield from ("", escape(line))
     if report.headline:

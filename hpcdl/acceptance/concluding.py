@@ -1,0 +1,48 @@
+"""The folder of an acceptance -> what follows from it: the one way by which verdicts are made, and made again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from hpcdl.acceptance.baselines import read_references
+
+if TYPE_CHECKING:
+    from hpcdl.acceptance.evidence import Evidence
+    from hpcdl.acceptance.folder import Acceptance, AcceptanceFolder
+    from hpcdl.acceptance.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What was asked, what was seen, and what follows."""
+
+    asked: Acceptance
+    evidence: Evidence
+    verdict: Verdict
+
+
+class Conclude(Protocol):
+    """What makes a verdict from a folder."""
+
+    def __call__(self, folder: AcceptanceFolder, *, final: bool) -> Conclusion: ...
+
+
+def conclude(folder: AcceptanceFolder, *, final: bool) -> Conclusion:
+    """Gather the records of an acceptance, and judge them.
+
+    Args:
+        folder: The acceptance, or its copy in a certificate.
+        final: No more jobs will follow.
+
+    Raises:
+        Mistake: A record that must be there cannot be read.
+    """
+    from hpcdl.acceptance.gathering import gather  # type: ignore[import-untyped]
+    from hpcdl.acceptance.judging import judge  # type: ignore[import-untyped]
+
+    asked = folder.asked()
+    evidence = gather(folder.runs.runs(), folder.fleet(), states=folder.states())
+    path = folder.references_path
+    references = read_references(path) if path.is_file() else None
+    return Conclusion(asked, evidence, judge(asked.suite, evidence, references, final=final))
