@@ -1,0 +1,87 @@
+"""One criterion as it is judged: what was seen, what it is held against, and whether more could still be measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from hpcdl.acceptance.survey import Seen
+from hpcdl.acceptance.verdict import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcdl.acceptance.evidence import Observation, Trait, Unit
+    from hpcdl.acceptance.suite import Criterion
+    from hpcdl.acceptance.survey import Survey
+
+NOTHING = "nothing was recorded"
+# What could not be seen in so many launches is not looked for again.
+LOOKS = 2
+
+
+class Known(Protocol):
+    """A baseline: what a unit should reach, in the metric's own unit; None: it does not say."""
+
+    def find(self, metric: str, unit: Unit) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """`confirm`: what scatters fails only where two launches agree. `hopeful`: another job may follow."""
+
+    criterion: Criterion
+    seen: Survey
+    references: Known | None
+    confirm: bool
+    hopeful: bool
+
+    @cached_property
+    def own(self) -> Seen:
+        """All of the criterion's metric."""
+        return self.seen.seen.get(self.criterion.metric) or Seen()
+
+    @cached_property
+    def threshold(self) -> float:
+        """Where the line is, in the metric's unit or as a part of 1."""
+        return self.criterion.threshold
+
+    @cached_property
+    def floor(self) -> bool:
+        """Whether more is better."""
+        return self.criterion.is_floor
+
+    @cached_property
+    def scattering(self) -> bool:
+        """A link is shared with others, and seen once in each launch: what fails is measured again."""
+        return self.criterion.what.test == "links"
+
+    def numbers_of(self, unit: Unit) -> Sequence[Observation]:
+        return self.own.numbers.get((unit.scope, unit.name), ())
+
+    def words_of(self, unit: Unit) -> Sequence[Trait]:
+        return self.own.words.get((unit.scope, unit.name), ())
+
+    def samples_of(self, unit: Unit) -> list[float]:
+        return [sample for number in self.numbers_of(unit) for sample in number.samples]
+
+    def lack(self, unit: Unit, reason: str, *, helps: bool) -> Decision:
+        """Nothing can be said of it. `helps`: to measure again may change that."""
+        return Decision(
+            unit=unit.name,
+            nodes=unit.nodes,
+            outcome="insufficient",
+            reason=reason,
+            open=helps and self.hopeful,
+        )
+
+    def lack_all(self, unit: Unit) -> Decision:
+        """What is said of a unit without a number and without a word."""
+        absences = self.own.absences.get((unit.scope, unit.name))
+        if not absences:
+            return self.lack(unit, NOTHING, helps=True)
+        reasons = dict.fromkeys(absence.reason for absence in sorted(absences, key=lambda one: one.block))
+        looks = len({absence.block for absence in absences})
+        lasting = all(absence.lasting for absence in absences)
+        return self.lack(unit, "; ".join(reasons), helps=not lasting and looks < LOOKS)
