@@ -48,20 +48,55 @@ def report(
     if key is not None and out is None:
         raise Mistake("--key signs a certificate, and none is written.", do="Name its folder: --out DIR.")
     folder = find_acceptance(acceptance, open_store(store).root)
+    running = find_running(folder)
     if out is None:
-        _show(folder, form, junit, as_json=as_json)
+        _show(folder, form, junit, running, as_json=as_json)
     else:
+        if running:
+            raise Mistake(
+                f"job {running[0]} of acceptance {folder.accept_id} is still under way: there is nothing to certify.",
+                do="Wait for it, or without --out see how far it is.",
+            )
         _write(folder, Path(out).expanduser(), form, key, junit, as_json=as_json)
 
 
-def _show(folder: AcceptanceFolder, form: str | None, junit: str | None, *, as_json: bool) -> None:
+# What an executor that could not be asked is taken to have said: then the records alone tell what there is.
+UNASKED = ("no Slurm here to ask", "not submitted", "on ")
+
+
+def find_running(folder: AcceptanceFolder) -> list[str]:
+    """The jobs of an acceptance of which more may come, by their executors' word; who cannot be asked is told."""
+    from hpcdl import jobs
+    from hpcdl.cli import screen
+    from hpcdl.errors import Failure
+
+    try:
+        standings = jobs.look(folder.runs.runs())
+    except Failure as problem:
+        screen.talk.print(f"whether its jobs have ended is not known: {problem}", soft_wrap=True)
+        return []
+    going = {run_id: standing.word for run_id, standing in standings.items() if not standing.over}
+    unasked = [run_id for run_id, word in going.items() if word.startswith(UNASKED)]
+    if unasked:
+        told = f"{unasked[0]} ({going[unasked[0]]})"
+        screen.talk.print(
+            f"whether {len(unasked)} of its jobs have ended cannot be asked here: {told}; the records are taken as "
+            "they are",
+            soft_wrap=True,
+        )
+    return [run_id for run_id in going if run_id not in unasked]
+
+
+def _show(
+    folder: AcceptanceFolder, form: str | None, junit: str | None, running: list[str], *, as_json: bool
+) -> None:
     from hpcdl.acceptance.concluding import conclude
     from hpcdl.certificate.junit import write_junit
     from hpcdl.certificate.pages import list_jobs
     from hpcdl.cli import screen
     from hpcdl.report.acceptances import build_certificate
 
-    found = conclude(folder, final=True)
+    found = conclude(folder, final=not running, running=running)
     content = build_certificate(found.asked, found.verdict, found.evidence, jobs=list_jobs(folder))
     if junit is not None:
         write_junit(found.verdict, Path(junit).expanduser())

@@ -82,7 +82,7 @@ def build_certificate(
         make_fleet_table(groups),
         make_hardware_table(groups),
         _make_device_table(evidence),
-        _make_absence_table(evidence),
+        _make_absence_table(asked, evidence),
         _make_policy_table(asked, verdict),
         _make_job_table(jobs),
         *([_make_record_table(asked, papers)] if papers else []),
@@ -138,7 +138,7 @@ def _count_outcomes(verdict: Verdict) -> str:
 
 def _name_culprits(verdict: Verdict) -> str:
     if not verdict.culprits:
-        return "nobody"
+        return "nobody" if verdict.outcome == "pass" else "nobody is named: see the requirements"
     nodes = list(dict.fromkeys(node for culprit in verdict.culprits for node in culprit.nodes))
     return name_nodes(nodes)
 
@@ -200,21 +200,24 @@ def _make_device_table(evidence: Evidence) -> Table:
     return Table("devices", "Devices", columns, tuple(count_models(evidence)))
 
 
-def _make_absence_table(evidence: Evidence) -> Table:
+def _make_absence_table(asked: Acceptance, evidence: Evidence) -> Table:
     """What could not be looked at, by reason: no check that did not run may be overlooked."""
+    required = {criterion.metric for criterion in asked.suite.criteria}
     units: dict[tuple[str, str], list[str]] = {}
     for one in evidence.absences:
         units.setdefault((one.metric, one.reason), []).extend(one.unit.nodes or (one.unit.name,))
     columns = (
         Column("metric", "what could not be had", left=True),
+        Column("required", "required", left=True),
         Column("nodes", "nodes"),
         Column("which", "of which", left=True),
         Column("reason", "why", left=True),
     )
     rows: list[tuple[Cell, ...]] = [
-        (metric, len(set(nodes)), name_nodes(nodes), reason) for (metric, reason), nodes in units.items()
+        (metric, "yes" if metric in required else "no", len(set(nodes)), name_nodes(nodes), reason)
+        for (metric, reason), nodes in units.items()
     ]
-    rows.sort(key=lambda row: (-int(str(row[1])), str(row[0]), str(row[3])))
+    rows.sort(key=lambda row: (row[1] != "yes", -int(str(row[2])), str(row[0]), str(row[4])))
     return Table("absences", "What could not be looked at", columns, tuple(rows), limit=MOST_CULPRITS)
 
 

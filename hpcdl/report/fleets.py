@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hpcdl.acceptance.evidence import Evidence
     from hpcdl.report.content import Cell
 
-IDENTITY = "identity."
+IDENTITY, SINGLE_VERSION = "identity.", "identity.version."
 # A fleet of more kinds than that is told by its largest groups.
 MOST_GROUPS, MOST_NAMED = 12, 8
 UNKNOWN = "not known"
@@ -48,7 +48,8 @@ def group_nodes(evidence: Evidence) -> list[Group]:
 
 def _list_traits(evidence: Evidence) -> Iterator[tuple[str, str, str]]:
     for trait in evidence.traits:
-        if trait.metric.startswith(IDENTITY) and len(trait.unit.nodes) == 1:
+        # All versions stand in one trait too.
+        if trait.metric.startswith(IDENTITY) and not trait.metric.startswith(SINGLE_VERSION):
             yield trait.unit.nodes[0], trait.metric, trait.word
     for seen in evidence.observations:
         if seen.metric.startswith(IDENTITY) and len(seen.unit.nodes) == 1 and seen.samples:

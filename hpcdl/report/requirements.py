@@ -149,11 +149,12 @@ def make_requirement_table(requirements: Sequence[Requirement], floors: dict[str
             "severity", "severity", left=True, hidden=all(one.severity == "required" for one in requirements)
         ),
         Column("outcome", "verdict", left=True),
-        Column("asked", "asked", left=True),
-        Column("worst_unit", "worst unit", left=True, rank=1),
+        Column("held", "passed", left=True),
+        Column("asked", "asked", left=True, rank=1),
+        Column("worst_unit", "worst unit", left=True, rank=2),
         *_list_value_columns(),
-        Column("passed", "passed"),
-        Column("units", "units"),
+        Column("passed", "passed", hidden=True),
+        Column("units", "units", hidden=True),
         Column("alpha", "false-alarm chance", rank=5, hidden=True),
         Column("reason", "why", left=True, rank=4),
     )
@@ -170,9 +171,9 @@ BOUNDS_EXPLAINED = (
 def _list_value_columns() -> tuple[Column, ...]:
     return (
         Column("seen", "value"),
-        Column("interval", "interval", left=True, rank=2),
+        Column("interval", "interval", left=True, rank=3),
         Column("line", "line"),
-        Column("samples", "samples", rank=3),
+        Column("samples", "samples", rank=5),
         Column("value", "value", hidden=True),
         Column("low", "low", hidden=True),
         Column("high", "high", hidden=True),
@@ -182,16 +183,17 @@ def _list_value_columns() -> tuple[Column, ...]:
 
 def _make_row(requirement: Requirement, *, floor: Floor) -> tuple[Cell, ...]:
     worst = next(iter(sort_worst(requirement, floor=floor)), None)
-    alpha = requirement.alpha
+    alpha, passed = requirement.alpha, sum(one.outcome == "pass" for one in requirement.decisions)
     return (
         requirement.criterion,
         requirement.metric,
         requirement.severity,
         WORDS[requirement.outcome],
+        f"{passed:,} of {len(requirement.decisions):,}" if requirement.decisions else "",
         requirement.asked,
         worst.unit if worst else "",
         *(_show_values(requirement.metric, worst) if worst else ("", "", "", None, None, None, None, None)),
-        sum(one.outcome == "pass" for one in requirement.decisions),
+        passed,
         len(requirement.decisions),
         None if alpha is None else Quantity(alpha, "p"),
         worst.reason if worst and worst.outcome != "pass" else "",
