@@ -97,7 +97,7 @@ def build_certificate(
         pictures=tuple(draw_acceptance(verdict, floors)),
         headline=_make_headline(verdict),
         about=tuple(_identify(asked, papers)),
-        stamp=f"SIGNED BY {signer}" if signer else UNSIGNED,
+        stamp=_write_stamp(verdict, signer),
     )
 
 
@@ -109,6 +109,17 @@ def _write_title(asked: Acceptance, verdict: Verdict) -> str:
 def _choose_badges(verdict: Verdict, signer: str) -> tuple[Badge, ...]:
     rehearsal: tuple[Badge, ...] = ("REHEARSAL",) if verdict.rehearsal else ()
     return (BADGES[verdict.outcome], *rehearsal, "SIGNED" if signer else "UNSIGNED")
+
+
+def _write_stamp(verdict: Verdict, signer: str) -> str:
+    """What a page that came loose has to say."""
+    return " · ".join(
+        [_tell_signer(signer), WORDS[verdict.outcome], *(["REHEARSAL"] if verdict.rehearsal else [])]
+    )
+
+
+def _tell_signer(signer: str) -> str:
+    return f"SIGNED BY {signer}" if signer else UNSIGNED
 
 
 def _identify(asked: Acceptance, papers: Papers | None) -> Iterator[str]:
@@ -173,7 +184,7 @@ def _make_verdict_table(asked: Acceptance, verdict: Verdict, signer: str) -> Tab
         asked.suite.name,
         asked.suite.about,
         verdict.rehearsal,
-        f"SIGNED BY {signer}" if signer else UNSIGNED,
+        _tell_signer(signer),
         verdict.outcome,
         EXIT_CODES[verdict.outcome],
     )

@@ -168,10 +168,10 @@ BOUNDS_EXPLAINED = (
 )
 
 
-def _list_value_columns() -> tuple[Column, ...]:
+def _list_value_columns(*, intervals: bool = True) -> tuple[Column, ...]:
     return (
         Column("seen", "value"),
-        Column("interval", "interval", left=True, rank=3),
+        Column("interval", "interval", left=True, rank=3, hidden=not intervals),
         Column("line", "line"),
         Column("samples", "samples", rank=5),
         Column("value", "value", hidden=True),
@@ -234,7 +234,7 @@ def _make_unit_table(requirement: Requirement, *, floor: Floor) -> Table:
     columns = (
         Column("unit", "unit", left=True),
         Column("outcome", "verdict", left=True),
-        *_list_value_columns(),
+        *_list_value_columns(intervals=any(one.low is not None or one.high is not None for one in shown)),
         Column("reason", "why", left=True, hidden=not any(one.reason for one in shown)),
     )
     rows = tuple(
