@@ -60,23 +60,25 @@ def _decide_literal(case: Case, voice: _Voice, wanted: str | float) -> Decision:
     if isinstance(wanted, str):
         wrong = [word for word in voice.words if word != wanted]
         return _settle(
-            voice, wanted, wrong[0] if wrong else "", f"it is {shorten(wrong[0])}" if wrong else ""
+            case, voice, wanted, wrong[0] if wrong else "", f"it is {shorten(wrong[0])}" if wrong else ""
         )
     samples = case.samples_of(voice.unit)
     off = [sample for sample in samples if not isclose(sample, wanted, rel_tol=1e-9)]
     shown = tell_number(wanted, case.criterion.what)
     if not off:
-        return _settle(voice, shown, "", "")
-    return _settle(voice, shown, tell_number(off[0], case.criterion.what), f"it is {voice.words[0]}")
+        return _settle(case, voice, shown, "", "")
+    return _settle(case, voice, shown, tell_number(off[0], case.criterion.what), f"it is {voice.words[0]}")
 
 
-def _settle(voice: _Voice, wanted: str, wrong: str, reason: str) -> Decision:
-    """Of exact words one wrong one is enough."""
+def _settle(case: Case, voice: _Voice, wanted: str, wrong: str, reason: str) -> Decision:
+    """Of exact words one wrong one is enough; without a `reason` there is none."""
+    if not reason:
+        return case.accept(voice.unit, wanted, threshold=wanted, samples=len(voice.words))
     return Decision(
         unit=voice.unit.name,
         nodes=voice.unit.nodes,
-        outcome="fail" if reason else "pass",
-        value=wrong or wanted,
+        outcome="fail",
+        value=wrong,
         threshold=wanted,
         samples=len(voice.words),
         reason=reason,
@@ -131,9 +133,9 @@ def _decide_voice(case: Case, voice: _Voice, most: str | None, reason: str) -> D
         )
     wrong = [word for word in voice.words if word != most]
     if not wrong:
-        return _settle(voice, most, "", "")
+        return _settle(case, voice, most, "", "")
     changed = "" if voice.steady else "at one time: "
-    return _settle(voice, most, wrong[0], changed + tell_difference(wrong[0], most))
+    return _settle(case, voice, most, wrong[0], changed + tell_difference(wrong[0], most))
 
 
 def _say_alone(case: Case, unit: Unit) -> str:

@@ -26,7 +26,7 @@ ALL = "links"
 
 
 def observe_links(
-    result: LaunchResult, test: str, block: str, fleet: Fleet
+    result: LaunchResult, test: str, block: str, fleet: Fleet, *, planned: tuple[str, ...] = ()
 ) -> Iterator[Observation | Absence]:
     """Bandwidth and latency of every pair, bus bandwidth of the largest allreduce, and how that was to be expected.
 
@@ -35,8 +35,9 @@ def observe_links(
         test: 'links' over all nodes; another name over those of its hosts.
         block: Names the launch in the evidence.
         fleet: Knows the nodes.
+        planned: The nodes that were to meet, as far as that is known.
     """
-    hosts = fleet.find_all(result.hosts)
+    hosts = fleet.find_all(result.hosts) or planned
     system = _name_group(test, hosts, fleet)
     pairs = Unit("pair", system.name, system.nodes)
     found = analyse_probe(result)
@@ -57,7 +58,7 @@ def observe_links(
 
 def _name_group(test: str, hosts: tuple[str, ...], fleet: Fleet) -> Unit:
     if test == ALL or not hosts:
-        # A part that never met is known by what it was for.
+        # A part of which nobody knows the nodes is named by what it was for.
         return Unit("system", "all" if test == ALL else test, hosts or fleet.nodes)
     return Unit("system", f"nodes {','.join(hosts)}", hosts)
 

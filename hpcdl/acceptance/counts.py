@@ -88,16 +88,19 @@ def _say_alone(case: Case, unit: Unit) -> str:
 def _hold_against(case: Case, unit: Unit, value: float) -> Decision:
     holds = value >= case.threshold if case.floor else value <= case.threshold
     numbers = case.numbers_of(unit)
-    again = not holds and _wants_confirming(case, numbers)
+    samples = sum(len(number.samples) for number in numbers)
+    if holds:
+        return case.accept(unit, value, threshold=case.threshold, samples=samples)
+    again = _wants_confirming(case, numbers)
     return Decision(
         unit=unit.name,
         nodes=unit.nodes,
-        outcome="pass" if holds else "insufficient" if again else "fail",
+        outcome="insufficient" if again else "fail",
         value=value,
         threshold=case.threshold,
         relative=case.criterion.of is not None,
-        samples=sum(len(number.samples) for number in numbers),
-        reason="" if holds else _explain(case, value, again=again),
+        samples=samples,
+        reason=_explain(case, value, again=again),
         open=again,
     )
 

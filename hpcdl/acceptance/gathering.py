@@ -54,7 +54,7 @@ def gather(
         for node, looks in launch.looks.items():
             for look in looks:
                 devices.learn(node, look)
-    seen = list(_observe(read, launches, fleet, devices))
+    seen = list(_drop_overtaken(list(_observe(read, launches, fleet, devices))))
     return Evidence(
         nodes=fleet.nodes,
         observations=[one for one in seen if isinstance(one, Observation)],
@@ -91,12 +91,35 @@ def _observe_together(run: _Read, fleet: Fleet) -> Iterator[Observation | Absenc
     for result in run.results:
         block = f"{run.folder.run_id}/{result.plan.name}"
         if result.plan.kind == "probe":
-            yield from observe_links(result, result.plan.test, block, fleet)
+            planned = _plan_hosts(run, result.plan, fleet)
+            yield from observe_links(result, result.plan.test, block, fleet, planned=planned)
         elif result.plan.test == "convergence":
             yield observe_convergence(result, block, fleet)
     scaling = tuple(result for result in run.results if result.plan.test == "scaling")
     if scaling:
         yield from observe_scaling(run.only(scaling), fleet)
+
+
+def _plan_hosts(run: _Read, launch: Launch, fleet: Fleet) -> tuple[str, ...]:
+    """Which nodes of the allocation a launch was for, where another launch has told all of them in their order."""
+    widest: tuple[str, ...] = max((result.hosts for result in run.results), key=len, default=())
+    if len(widest) < run.job.nodes:
+        return ()
+    return fleet.find_all(widest[launch.first_node : launch.first_node + launch.nodes])
+
+
+def _drop_overtaken(seen: Sequence[Seen]) -> Iterator[Seen]:
+    """Without the links that a probe did not measure where another has measured links of all these nodes."""
+    linked = {
+        (one.metric, node)
+        for one in seen
+        if isinstance(one, Observation) and one.unit.scope == "pair"
+        for node in one.unit.nodes
+    }
+    for one in seen:
+        whole = isinstance(one, Absence) and one.unit.scope == "pair"
+        if not (whole and all((one.metric, node) in linked for node in one.unit.nodes)):
+            yield one
 
 
 @dataclass(frozen=True)

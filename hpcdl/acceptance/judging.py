@@ -12,7 +12,7 @@ from hpcdl.acceptance.counts import decide_counts
 from hpcdl.acceptance.evidence import Unit
 from hpcdl.acceptance.speeds import decide_speeds
 from hpcdl.acceptance.survey import survey
-from hpcdl.acceptance.units import Due, find_due
+from hpcdl.acceptance.units import Due, find_dues
 from hpcdl.acceptance.verdict import Decision, Requirement, Verdict, worst
 from hpcdl.acceptance.wording import tell_asked
 
@@ -42,7 +42,7 @@ def judge(
 def _judge(suite: Suite, evidence: Evidence, references: Known | None, *, final: bool) -> Verdict:
     seen, policy = survey(evidence), suite.policy
     hopeful = policy.reruns > 0 and not final
-    dues = [find_due(criterion, seen) for criterion in suite.criteria]
+    dues = find_dues(suite.criteria, seen)
     budget = _share_budget(suite, dues)
     requirements = tuple(
         _require(Case(criterion, seen, references, policy.confirm, hopeful), due, budget.alphas[place])

@@ -190,27 +190,27 @@ def _tabulate(standing: Standing, alpha: float) -> list[_Row]:
 
 
 def _decide(case: Case, unit: Unit, finding: Finding, row: _Row) -> Decision:
-    outcome = {Finding.PASSES: "pass", Finding.FAILS: "fail"}.get(finding, "insufficient")
-    return Decision.model_validate(
-        {
-            "unit": unit.name,
-            "nodes": unit.nodes,
-            "outcome": outcome,
-            "value": row.value,
-            "low": row.low,
-            "high": row.high,
-            "threshold": case.threshold,
-            "relative": case.criterion.of is not None,
-            "samples": row.samples,
-            "reason": _explain(case, finding, row),
-            "open": outcome == "insufficient" and case.hopeful,
-        }
+    if finding is Finding.PASSES:
+        return case.accept(
+            unit, row.value, low=row.low, high=row.high, threshold=case.threshold, samples=row.samples
+        )
+    fails = finding is Finding.FAILS
+    return Decision(
+        unit=unit.name,
+        nodes=unit.nodes,
+        outcome="fail" if fails else "insufficient",
+        value=row.value,
+        low=row.low,
+        high=row.high,
+        threshold=case.threshold,
+        relative=case.criterion.of is not None,
+        samples=row.samples,
+        reason=_explain(case, finding, row),
+        open=not fails and case.hopeful,
     )
 
 
 def _explain(case: Case, finding: Finding, row: _Row) -> str:
-    if finding is Finding.PASSES:
-        return ""
     seen = tell_value(row.value, case.criterion)
     if finding is Finding.FAILS:
         return f"it is {seen}"

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from hpcdl.acceptance.case import NOTHING
 from hpcdl.acceptance.evidence import Unit
-from hpcdl.acceptance.survey import Seen, is_gpu, usual
+from hpcdl.acceptance.survey import usual
 from hpcdl.acceptance.verdict import Decision
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hpcdl.acceptance.suite import Criterion
-    from hpcdl.acceptance.survey import Key, Survey
+    from hpcdl.acceptance.survey import Survey
 
 
 @dataclass(frozen=True)
@@ -25,37 +27,68 @@ class Due:
     nobody: str = ""
 
 
-def find_due(criterion: Criterion, seen: Survey) -> Due:
-    """All whose number must be there: those that have one, and those of whom it is missing."""
+@dataclass(frozen=True)
+class _Asked:
+    """All that decides on whom a criterion is: several have the same units. `sorts`: GPUs, processors, or both."""
+
+    scope: str
+    gpu: str | None
+    only_gpus: bool
+    sorts: frozenset[bool]
+    parts: tuple[str, ...]
+
+
+def find_dues(criteria: Iterable[Criterion], seen: Survey) -> list[Due]:
+    """For each criterion all whose number must be there: those that have one, and those of whom it is missing."""
+    known: dict[_Asked, Due] = {}
+    found = []
+    for criterion in criteria:
+        asked = _ask(criterion, seen)
+        if asked not in known:
+            known[asked] = _find_due(asked, seen)
+        found.append(known[asked])
+    return found
+
+
+def _ask(criterion: Criterion, seen: Survey) -> _Asked:
+    metric, own = criterion.what, seen.find(criterion.metric)
+    sorts: frozenset[bool] = frozenset()
+    if metric.scope == "device":
+        # A rank that computes on the processor does not owe what only GPUs were asked for, nor the other way round.
+        sorts = frozenset(name in seen.gpus for name in own.present or own.named)
+    parts = tuple(sorted(own.named - {"all"})) if metric.scope == "system" else ()
+    return _Asked(metric.scope, criterion.gpu, metric.gpu, sorts, parts)
+
+
+def _find_due(asked: _Asked, seen: Survey) -> Due:
     if not seen.nodes:
         return Due(nobody="no node has joined")
-    metric = criterion.what
-    if metric.scope == "system":
-        return _find_system(criterion, seen)
-    nodes, nobody = _choose_nodes(criterion, seen)
+    if asked.scope == "system":
+        return _find_system(asked, seen)
+    nodes, nobody = _choose_nodes(asked, seen)
     if nobody:
         return Due(nobody=nobody)
-    if metric.scope == "node":
+    if asked.scope == "node":
         return Due(tuple(_as_node(node, seen) for node in nodes))
-    if metric.scope == "device":
-        return _find_devices(criterion, seen, nodes)
+    if asked.scope == "device":
+        return _find_devices(asked, seen, nodes)
     return _find_pairs(seen, nodes)
 
 
 def _as_node(node: str, seen: Survey) -> Unit:
-    return seen.units.get(("node", node)) or Unit("node", node, (node,), seen.models.get(node, ""))
+    return seen.units["node"].get(node) or Unit("node", node, (node,))
 
 
-def _choose_nodes(criterion: Criterion, seen: Survey) -> tuple[tuple[str, ...], str]:
+def _choose_nodes(asked: _Asked, seen: Survey) -> tuple[tuple[str, ...], str]:
     """The nodes that have what the criterion is about, or of which nobody knows; else why there are none."""
-    if criterion.gpu is not None:
-        nodes = tuple(node for node in seen.nodes if _has_model(node, criterion.gpu, seen))
+    if asked.gpu is not None:
+        nodes = tuple(node for node in seen.nodes if _has_model(node, asked.gpu, seen))
         if not nodes:
-            known = sorted({seen.units[key].model for keys in seen.devices.values() for key in keys} - {""})
+            known = sorted({unit.model for units in seen.devices.values() for unit in units} - {""})
             has = ", ".join(known) or "none that has a name"
-            return (), f"no device is named {criterion.gpu!r}; the fleet has {has}"
+            return (), f"no device is named {asked.gpu!r}; the fleet has {has}"
         return nodes, ""
-    if not criterion.what.gpu:
+    if not asked.only_gpus:
         return seen.nodes, ""
     nodes = _choose_with_gpus(seen)
     return nodes, "" if nodes else "no node of the fleet has a GPU"
@@ -65,11 +98,11 @@ def _has_model(node: str, wanted: str, seen: Survey) -> bool:
     devices = seen.devices.get(node)
     if not devices:
         return seen.has_gpu(node) is not False
-    return any(_is_named(key, wanted, seen) for key in devices)
+    return any(_is_named(device, wanted) for device in devices)
 
 
-def _is_named(key: Key, wanted: str, seen: Survey) -> bool:
-    return wanted.casefold() in seen.units[key].model.casefold()
+def _is_named(device: Unit, wanted: str) -> bool:
+    return wanted.casefold() in device.model.casefold()
 
 
 def _choose_with_gpus(seen: Survey) -> tuple[str, ...]:
@@ -78,42 +111,33 @@ def _choose_with_gpus(seen: Survey) -> tuple[str, ...]:
     kinds: dict[str, list[int]] = {}
     for node, has in having.items():
         if has is not None:
-            kinds.setdefault(seen.models.get(node, ""), []).append(int(has))
+            kinds.setdefault(seen.model_of(node), []).append(int(has))
     expected = {model: usual(found) for model, found in kinds.items()}
-    return tuple(
-        node for node, has in having.items() if has is not False or expected[seen.models.get(node, "")]
-    )
+    return tuple(node for node, has in having.items() if has is not False or expected[seen.model_of(node)])
 
 
-def _find_devices(criterion: Criterion, seen: Survey, nodes: tuple[str, ...]) -> Due:
-    found = seen.seen.get(criterion.metric, Seen())
-    # A rank that computes on the processor does not owe what only GPUs were asked for, nor the other way round.
-    sorts = {is_gpu(key) for key in found.present or found.named}
-    devices = {node: _choose_devices(criterion, seen, node, sorts) for node in nodes}
-    expected = _expect_devices(devices, seen)
-    lacking = tuple(
-        _miss(_as_node(node, seen), _say_lack(len(keys), expected[seen.models.get(node, "")]))
-        for node, keys in devices.items()
-        if len(keys) < max(1, expected[seen.models.get(node, "")])
-    )
-    return Due(tuple(seen.units[key] for keys in devices.values() for key in keys), lacking)
-
-
-def _choose_devices(criterion: Criterion, seen: Survey, node: str, sorts: set[bool]) -> list[Key]:
-    keys = [key for key in seen.devices.get(node, ()) if not sorts or is_gpu(key) in sorts]
-    if criterion.what.gpu:
-        keys = [key for key in keys if is_gpu(key)]
-    if criterion.gpu is not None:
-        keys = [key for key in keys if _is_named(key, criterion.gpu, seen)]
-    return keys
-
-
-def _expect_devices(devices: dict[str, list[Key]], seen: Survey) -> dict[str, int]:
-    """How many most nodes of a model have."""
+def _find_devices(asked: _Asked, seen: Survey, nodes: tuple[str, ...]) -> Due:
+    devices = {node: _choose_devices(asked, seen, node) for node in nodes}
     counts: dict[str, list[int]] = {}
-    for node, keys in devices.items():
-        counts.setdefault(seen.models.get(node, ""), []).append(len(keys))
-    return {model: usual(found) for model, found in counts.items()}
+    for node, units in devices.items():
+        counts.setdefault(seen.model_of(node), []).append(len(units))
+    expected = {model: usual(found) for model, found in counts.items()}
+    lacking = tuple(
+        _miss(_as_node(node, seen), _say_lack(len(units), expected[seen.model_of(node)]))
+        for node, units in devices.items()
+        if len(units) < max(1, expected[seen.model_of(node)])
+    )
+    return Due(tuple(unit for units in devices.values() for unit in units), lacking)
+
+
+def _choose_devices(asked: _Asked, seen: Survey, node: str) -> list[Unit]:
+    units = seen.devices.get(node, [])
+    sorts = {True} if asked.only_gpus else asked.sorts
+    if sorts:
+        units = [unit for unit in units if (unit.name in seen.gpus) in sorts]
+    if asked.gpu is not None:
+        units = [unit for unit in units if _is_named(unit, asked.gpu)]
+    return units
 
 
 def _say_lack(count: int, expected: int) -> str:
@@ -132,11 +156,9 @@ def _find_pairs(seen: Survey, nodes: tuple[str, ...]) -> Due:
         return Due(nobody="a fleet of one has no links")
     chosen = frozenset(nodes)
     units = {
-        frozenset(unit.nodes): unit
-        for unit in seen.units.values()
-        if unit.scope == "pair" and chosen.issuperset(unit.nodes)
+        frozenset(unit.nodes): unit for unit in seen.units["pair"].values() if chosen.issuperset(unit.nodes)
     }
-    linked = {node for pair in units for node in pair}
+    linked = {node for ends in units for node in ends}
     missing = []
     if 2 * len(units) > len(nodes) * (len(nodes) - 1) / 2 > len(units):
         missing = [
@@ -152,9 +174,8 @@ def _find_pairs(seen: Survey, nodes: tuple[str, ...]) -> Due:
     return Due(tuple(ordered), (*missing, *alone))
 
 
-def _find_system(criterion: Criterion, seen: Survey) -> Due:
+def _find_system(asked: _Asked, seen: Survey) -> Due:
     """All nodes together, and parts of them where parts were measured."""
-    whole = seen.units.get(("system", "all")) or Unit("system", "all", seen.nodes)
-    found = seen.seen.get(criterion.metric, Seen())
-    parts = sorted(key for key in found.named if key != ("system", "all"))
-    return Due((whole, *(seen.units[key] for key in parts)))
+    found = seen.units["system"]
+    whole = found.get("all") or Unit("system", "all", seen.nodes)
+    return Due((whole, *(found[part] for part in asked.parts)))
