@@ -134,34 +134,35 @@ def _letter(place: int) -> str:
 
 def name_nodes(nodes: Iterable[str]) -> str:
     """'node[1-3,7], head': names of nodes as Slurm writes lists of them; the first few ranges of many."""
-    by_stem: dict[tuple[str, int, str], list[int]] = defaultdict(list)
+    by_stem: dict[tuple[str, str], list[str]] = defaultdict(list)
     plain: list[str] = []
     for node in dict.fromkeys(nodes):
         found = re.fullmatch(r"(.*?)(\d{1,9})(\D*)", node, re.ASCII)
         if found is None:
             plain.append(node)
         else:
-            # Numbers with zeros before them are of one width; others may be of any.
-            width = len(found[2]) if found[2].startswith("0") else 0
-            by_stem[found[1], width, found[3]].append(int(found[2]))
+            by_stem[found[1], found[3]].append(found[2])
     names = [*plain]
-    for (stem, width, tail), numbers in by_stem.items():
-        names.extend(_name_stem(stem, width, tail, sorted(numbers)))
+    for (stem, tail), digits in by_stem.items():
+        padded = any(text.startswith("0") and len(text) > 1 for text in digits)
+        # Numbers with zeros before them are of one width; others may be of any.
+        for width in sorted({len(text) for text in digits}) if padded else [0]:
+            numbers = sorted(int(text) for text in digits if width in (0, len(text)))
+            names.append(_name_stem(stem, width, tail, numbers))
     return ", ".join(
         [*names[:MOST_NAMED], *([f"and {len(names) - MOST_NAMED:,} more"] if len(names) > MOST_NAMED else [])]
     )
 
 
-def _name_stem(stem: str, width: int, tail: str, numbers: Sequence[int]) -> Iterator[str]:
+def _name_stem(stem: str, width: int, tail: str, numbers: Sequence[int]) -> str:
     ranges = list(_find_ranges(numbers))
     if len(numbers) == 1:
-        yield f"{stem}{numbers[0]:0{width}d}{tail}"
-        return
+        return f"{stem}{numbers[0]:0{width}d}{tail}"
     texts = [
         f"{low:0{width}d}" if low == high else f"{low:0{width}d}-{high:0{width}d}" for low, high in ranges
     ]
     more = f",… {len(texts) - MOST_NAMED:,} more" if len(texts) > MOST_NAMED else ""
-    yield f"{stem}[{','.join(texts[:MOST_NAMED])}{more}]{tail}"
+    return f"{stem}[{','.join(texts[:MOST_NAMED])}{more}]{tail}"
 
 
 def _find_ranges(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

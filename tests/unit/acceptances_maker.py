@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime
 
 from hpcdl.acceptance.folder import Acceptance, Joined, lay_out
@@ -50,17 +51,25 @@ def make_asked(accept_id=ACCEPT_ID, suite=None, **changes):
     return Acceptance(**usual | changes)
 
 
-def write_acceptance(root, *, nodes=8, changes=None, rates=None, accept_id=ACCEPT_ID, suite=None):
-    """An acceptance of one job; `rates`: node -> how fast it trains, of 1; `changes` as write_healthy takes them."""
+def write_acceptance(root, *, nodes=8, changes=None, rates=None, accept_id=ACCEPT_ID, suite=None, here=False):
+    """An acceptance of one job; `rates`: node -> how fast it trains, of 1; `changes` as write_healthy takes them.
+
+    `here`: its job was a process of this machine, which has left.
+    """
     names = name_nodes(nodes)
     folder = lay_out(make_asked(accept_id, suite, nodes=nodes), root)
     folder.add(folder.fleet_path, [Joined(node=name, joined_utc=BEGUN) for name in names])
     run = write_acceptance_run(folder.path / "runs", nodes=nodes, run_id="20261201-080000-job1")
-    submission = Submission(slurm_job_id=4711, host="login1", submitted_utc=BEGUN)
-    publish_record(run.submission_path, submission)
+    publish_record(run.submission_path, _submit(here=here))
     write_healthy(run, names, boot(names) | (changes or {}))
     _scatter(run, names, rates or {})
     return folder
+
+
+def _submit(*, here):
+    if here:
+        return Submission(pid=1, process_start="never", host=socket.gethostname(), submitted_utc=BEGUN)
+    return Submission(slurm_job_id=4711, host="login1", submitted_utc=BEGUN)
 
 
 def boot(names):
