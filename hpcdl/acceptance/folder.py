@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
@@ -24,6 +23,7 @@ from hpcdl.store import Store, default_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 ACCEPTANCES = "acceptances"
 
@@ -152,26 +152,3 @@ def list_acceptances(root: Path | None = None) -> list[AcceptanceFolder]:
     """Those of a store, oldest first."""
     place = (root or default_root()) / ACCEPTANCES
     return [AcceptanceFolder(path.parent) for path in sorted(place.glob("*/acceptance.json"))]
-
-
-def find(text: str, root: Path | None = None) -> AcceptanceFolder:
-    """One acceptance of a store: by its id, the beginning or the end of that, `last`, or its folder.
-
-    Raises:
-        Mistake: None fits, or more than one.
-    """
-    if "/" in text and (Path(text) / "acceptance.json").is_file():
-        return AcceptanceFolder(Path(text).absolute())
-    place, every = root or default_root(), list_acceptances(root)
-    if not every:
-        raise Mistake(
-            f"there are no acceptances in {place}.", do="Begin one: hpcdl accept run smoke --nodes N."
-        )
-    if text == "last":
-        return every[-1]
-    name = text.strip()
-    fits = [one for one in every if name and (one.accept_id.startswith(name) or one.accept_id.endswith(name))]
-    if len(fits) != 1:
-        found = f"fits {len(fits)} acceptances" if fits else "is no acceptance"
-        raise Mistake(f"{text!r} {found} in {place}.", do="`hpcdl accept list` shows what there is.")
-    return fits[0]

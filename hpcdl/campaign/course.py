@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hpcdl import slurm
-from hpcdl.acceptance.gathering import gather
-from hpcdl.acceptance.judging import find_open, judge
+from hpcdl.acceptance.concluding import conclude
+from hpcdl.acceptance.judging import find_open
 from hpcdl.acceptance.planning import Round, list_tests, plan_round, read_kind
 from hpcdl.campaign.bisecting import find_slow_group
-from hpcdl.campaign.deciding import Doubt, decide, list_single
+from hpcdl.campaign.deciding import Doubt, choose_late, decide, list_single
 from hpcdl.campaign.roll import Roll, describe
 from hpcdl.campaign.sight import Eye, Sight, list_columns
 from hpcdl.errors import Failure
@@ -19,10 +19,9 @@ from hpcdl.errors import Failure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hpcdl.acceptance.evidence import Evidence
+    from hpcdl.acceptance.concluding import Conclusion
     from hpcdl.acceptance.folder import AcceptanceFolder
     from hpcdl.acceptance.planning import RoundKind
-    from hpcdl.acceptance.references import References
     from hpcdl.acceptance.verdict import Verdict
     from hpcdl.campaign.deciding import Fleet
     from hpcdl.campaign.executors import Executor
@@ -55,7 +54,6 @@ class Course:
     folder: AcceptanceFolder
     executor: Executor
     watcher: Watcher
-    references: References | None = None
     manner: Manner = Manner()
 
     def __post_init__(self) -> None:
@@ -84,7 +82,7 @@ class Course:
         finally:
             if self.executor.close():
                 self.watcher.say("the ranks are ended; what was measured is kept")
-        return self.assess(final=not self.roll.stopped)
+        return self.assess(final=not self.roll.stopped).verdict
 
     def start(self, added: Round | None = None) -> None:
         """Submit what comes next, if anything does, and leave it to run.
@@ -100,27 +98,20 @@ class Course:
         if added is not None:
             self._submit(added)
 
-    def assess(self, *, final: bool = False) -> Verdict:
-        """The verdict on what has been seen up to now.
+    def assess(self, *, final: bool = False) -> Conclusion:
+        """What follows from what has been seen up to now.
 
         Raises:
             Failure: No node has taken part.
         """
-        nodes = self.folder.fleet()
-        if not nodes:
+        accept_id = self.folder.accept_id
+        if not self.folder.fleet():
             why = self.roll.stopped or "its first job has not begun"
             raise Failure(
-                f"no node has taken part in acceptance {self.folder.accept_id}: {why}.",
-                do=f"See hpcdl logs --store {self.folder.runs.root}; go on with hpcdl accept resume "
-                f"{self.folder.accept_id}.",
+                f"no node has taken part in acceptance {accept_id}: {why}.",
+                do=f"See hpcdl logs --store {self.folder.runs.root}; go on with hpcdl accept resume {accept_id}.",
             )
-        return judge(self.asked.suite, self._gather(), self.references, final=final)
-
-    def _gather(self) -> Evidence:
-        running = {run.run_id for run in self.roll.live()}
-        return gather(
-            self.roll.submitted(), self.folder.fleet(), states=self.folder.states(), running=running
-        )
+        return conclude(self.folder, final=final, running={run.run_id for run in self.roll.live()})
 
     def _act(self) -> bool:
         """Submit what comes next; False: there is nothing left to do or to wait for."""
@@ -164,9 +155,12 @@ class Course:
         first = self._choose_first(past, fleet)
         if first is not None or not fleet.nodes:
             return first
-        verdict, evidence = self.assess(), self._gather()
-        undecided = find_open(verdict, suite)
-        slow = find_slow_group(fleet.nodes, verdict, evidence)
+        late = choose_late(suite, fleet, self.roll.reached(), alone=not self.asked.per_node_jobs)
+        if late is not None:
+            return late
+        found = self.assess()
+        undecided = find_open(found.verdict, suite)
+        slow = find_slow_group(fleet.nodes, found.verdict, found.evidence)
         doubt = Doubt(
             tests=tuple(test for test in list_tests(suite, len(fleet.nodes)) if test in undecided.tests),
             nodes=tuple(undecided.nodes),

@@ -72,6 +72,24 @@ def decide(
     return next((one for one in chosen if one is not None), None)
 
 
+def choose_late(suite: Suite, fleet: Fleet, reached: AbstractSet[str], *, alone: bool) -> Round | None:
+    """A round for nodes that could not be had when the others had theirs, and now can; with some of those beside them.
+
+    Args:
+        suite: What is tested.
+        fleet: Who is to be accepted, and who can be had now.
+        reached: Who has had a part in such a round already.
+        alone: Whether it also tests each node by itself: not where each has a job of its own.
+    """
+    late = {node for node in fleet.usable if node not in reached}
+    if not late:
+        return None
+    beside = choose_controls(fleet, late, seed=0)
+    nodes = tuple(node for node in fleet.usable if node in late | beside)
+    tests = tuple(test for test in list_tests(suite, len(nodes)) if alone or test != "node")
+    return Round("added", tests, len(nodes), nodes) if tests else None
+
+
 def _choose_switch(fleet: Fleet, switches: Mapping[str, tuple[str, ...]]) -> Round | None:
     for name, nodes in switches.items():
         members = tuple(node for node in fleet.usable if node in set(nodes))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hpcdl import jobs, slurm
+from hpcdl.acceptance.fleet import Fleet as Names
 from hpcdl.acceptance.planning import read_kind
 from hpcdl.campaign import fleet as fleets
 from hpcdl.campaign.deciding import Fleet
@@ -80,6 +81,14 @@ class Roll:
         """What the runs were for, oldest first, but those that were called off, or never got a node."""
         counted = [run for run in self.submitted() if run.run_id not in self.over or _counts(run)]
         return [kind for run in counted if (kind := read_kind(self.job(run))) is not None]
+
+    def reached(self) -> frozenset[str]:
+        """The nodes that have had their part in what is done together; or were asked for it by name, in vain."""
+        nodes = Names(self.folder.fleet(), {})
+        rounds = [run for run in self.submitted() if read_kind(self.job(run)) in {"first", "added"}]
+        named = (node for run in rounds if run.run_id not in self._dropped for node in self.named_by(run))
+        seen = nodes.find_all(host for run in rounds for host in fleets.list_hosts(run))
+        return frozenset((*named, *seen))
 
     def fleet(self) -> Fleet:
         """Who is to be accepted, and who can be had."""

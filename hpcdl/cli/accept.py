@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcdl.cli import accept_run
+from hpcdl.cli import accept_run, certificate
 from hpcdl.cli.look import JsonOption, StoreOption  # noqa: TC001 (Typer reads the annotations)
 
 if TYPE_CHECKING:
     from hpcdl.acceptance.suite import Suite
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.command("run")(accept_run.run)
 app.command("resume")(accept_run.resume)
+app.command("report")(certificate.report)
+app.command("verify")(certificate.verify)
 
 AcceptArgument = Annotated[
     str, typer.Argument(help="Its id, the end of that, or last.", metavar="ACCEPTANCE")
@@ -77,12 +83,12 @@ def suspects(
 ) -> None:
     """Who is at fault, and what is known of it."""
     from hpcdl.acceptance.culprits import drain_lines
-    from hpcdl.acceptance.folder import find
+    from hpcdl.acceptance.finding import find_acceptance
     from hpcdl.cli import screen
     from hpcdl.cli.look import open_store
     from hpcdl.report.acceptance_lists import list_suspects
 
-    folder = find(acceptance, open_store(store).root)
+    folder = find_acceptance(acceptance, open_store(store).root)
     verdict = accept_run.look_again(folder)
     if drain and not as_json:
         for line in drain_lines(verdict.culprits):

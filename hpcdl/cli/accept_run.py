@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from hpcdl.acceptance.folder import Acceptance, AcceptanceFolder
     from hpcdl.acceptance.planning import Round
-    from hpcdl.acceptance.references import References
     from hpcdl.acceptance.verdict import Verdict
     from hpcdl.campaign.course import Manner
     from hpcdl.campaign.opening import Wish
@@ -94,11 +93,11 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Go on with an acceptance: jobs under way are followed, none is submitted twice, and nodes may join."""
-    from hpcdl.acceptance.folder import find
+    from hpcdl.acceptance.finding import find_acceptance
     from hpcdl.campaign import opening
     from hpcdl.cli.look import open_store
 
-    folder = find(acceptance, open_store(store).root)
+    folder = find_acceptance(acceptance, open_store(store).root)
     opening.require_same_suite(folder.asked())
     added = opening.add_nodes(folder, nodes=nodes, nodelist=nodelist)
     _tell_id(folder)
@@ -111,22 +110,14 @@ def look_again(folder: AcceptanceFolder) -> Verdict:
     Raises:
         Failure: No node has taken part.
     """
-    from hpcdl import jobs
-    from hpcdl.acceptance.gathering import gather
-    from hpcdl.acceptance.judging import judge
+    from hpcdl.acceptance.concluding import conclude
+    from hpcdl.cli.certificate import find_running
     from hpcdl.errors import Failure
 
-    nodes, runs = folder.fleet(), folder.runs.runs()
-    if not nodes:
+    if not folder.fleet():
         raise Failure(f"no node has taken part in acceptance {folder.accept_id} yet.")
-    try:
-        running = {
-            run_id for run_id, one in jobs.look(runs).items() if not one.over and "Slurm here" not in one.word
-        }
-    except Failure:
-        running = set()
-    evidence = gather(runs, nodes, states=folder.states(), running=running)
-    return judge(folder.asked().suite, evidence, _load_references(folder), final=not running)
+    running = find_running(folder)
+    return conclude(folder, final=not running, running=running).verdict
 
 
 def _resolve(
@@ -196,20 +187,6 @@ def _read_baseline(named: str | None) -> str | None:
         raise Mistake(f"there is no baseline {path}.", do="Make one: hpcdl baseline make.")
     read_references(path)
     return path.read_text(encoding="utf-8")
-
-
-def _load_references(folder: AcceptanceFolder) -> References | None:
-    if not folder.references_path.is_file():
-        return None
-    from hpcdl.acceptance.baselines import read_references
-
-    return read_references(folder.references_path)
-
-
-def _write_junit(verdict: Verdict, named: str) -> None:
-    from hpcdl.certificate.junit import write_junit
-
-    write_junit(verdict, Path(named))
 
 
 def _show_size(asked: Acceptance, root: Path, count: int) -> Job:
@@ -282,7 +259,7 @@ def _go(
     executor = LocalExecutor() if asked.executor == "local" else SlurmExecutor(asked.site)
     try:
         with watch() as watcher:
-            course = Course(folder, executor, watcher, _load_references(folder), manner)
+            course = Course(folder, executor, watcher, manner)
             if no_wait:
                 course.start(added)
                 _announce(folder, as_json=as_json)
@@ -312,11 +289,12 @@ def _announce(folder: AcceptanceFolder, *, as_json: bool) -> None:
 
 def _finish(folder: AcceptanceFolder, verdict: Verdict, *, junit: str | None, as_json: bool) -> NoReturn:
     from hpcdl.acceptance.verdict import EXIT_CODES
+    from hpcdl.certificate.junit import write_junit
     from hpcdl.cli import screen
     from hpcdl.report.short_verdicts import describe_verdict
 
     if junit is not None:
-        _write_junit(verdict, junit)
+        write_junit(verdict, Path(junit).expanduser())
     if as_json:
         print(verdict.model_dump_json(indent=1), flush=True)
     else:

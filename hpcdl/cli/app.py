@@ -8,6 +8,7 @@ import typer
 
 from hpcdl.cli import (
     accept,
+    baseline,
     data,
     doctor,
     estimate,
@@ -59,6 +60,12 @@ app.add_typer(
     name="accept",
     rich_help_panel="Measure",
     help="Accept a cluster: test its nodes, name the bad ones, certify.",
+)
+app.add_typer(
+    baseline.app,
+    name="baseline",
+    rich_help_panel="Know",
+    help="What accepted hardware did, for later fleets and weeks.",
 )
 app.command("list", rich_help_panel="Look")(listing.list_runs)
 app.command("status", rich_help_panel="Look")(look.status)
