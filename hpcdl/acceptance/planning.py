@@ -3,82 +3,29 @@
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING
 
 from hpcdl import preparation, slurm
+from hpcdl.acceptance.launches import PLANNERS
+from hpcdl.acceptance.rounds import TESTS, Ground, Round, RoundKind
 from hpcdl.errors import Mistake
-from hpcdl.plan import (
-    Job,
-    Launch,
-    NodeCheck,
-    cluster_sizes,
-    hash_plan,
-    local_sizes,
-    make_launches,
-    resolve_training,
-)
-from hpcdl.spec import Benchmark, Launches, Metering, Train
+from hpcdl.plan import Job, Launch, hash_plan
+from hpcdl.spec import Benchmark, Launches, Train
 from hpcdl.store import new_run_id
 from hpcdl.walltime import estimate_walltime_s, parse_walltime_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from hpcdl.acceptance.folder import Acceptance, AcceptanceFolder
     from hpcdl.acceptance.metrics import Test
-    from hpcdl.acceptance.suite import NodeTest, Suite
-    from hpcdl.plan import Launcher, Size
+    from hpcdl.acceptance.suite import Suite
     from hpcdl.site import Site
 
-# first: all that is asked, on all nodes; node: one of many jobs of one node; added: nodes that joined later.
-RoundKind = Literal["first", "node", "added", "rerun", "bisection", "switch"]
-TESTS: tuple[Test, ...] = ("node", "links", "scaling", "convergence")
-T = TypeVar("T")
 _TAG = "round:"
 _LONGEST_NAME = 61
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one job of an acceptance is for: which tests, on which nodes.
-
-    Without `nodes` it is any `count` of them but those of `without`. `switch` is whose nodes they are.
-    """
-
-    kind: RoundKind
-    tests: tuple[Test, ...]
-    count: int
-    nodes: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    switch: str = ""
-
-
-@dataclass(frozen=True)
-class Ground:
-    """Where launches are to run: the site with nothing left open, the cores of a node, and what starts the ranks."""
-
-    site: Site
-    cores: int
-    launcher: Launcher
-    longest_s: int | None = None
-
-    def sizes(self, benchmark: Benchmark) -> tuple[Size, ...]:
-        """One for each of the benchmark's numbers of nodes; on this machine, of ranks.
-
-        Raises:
-            Mistake: More tasks than cores, or than GPUs.
-        """
-        size = cluster_sizes if self.launcher == "srun" else local_sizes
-        return size(benchmark, self.site, cores=self.cores)
-
-    def count_tasks(self) -> int:
-        """Ranks on one node where nothing else is asked for."""
-        gpus = self.site.node.gpus or 0
-        return (self.site.node.tasks_per_node or gpus or 1) if self.launcher == "srun" else gpus or 1
 
 
 def plan_round(asked: Acceptance, folder: AcceptanceFolder, wanted: Round) -> Job:
@@ -213,147 +160,3 @@ def _stand_for(suite: Suite, launches: tuple[Launch, ...]) -> Benchmark:
 def name_job(suite: Suite) -> str:
     """The name of an acceptance's jobs."""
     return f"accept-{suite.name}"[:_LONGEST_NAME]
-
-
-def _plan_node(suite: Suite, wanted: Round, ground: Ground) -> list[Launch]:
-    test = _require(suite.tests.node)
-    count = wanted.count if ground.launcher == "srun" else _count_local(test, ground)
-    benchmarks = [_train_alone(test, model, count) for model in test.models]
-    size = ground.sizes(benchmarks[0])[0]
-    alone = size.model_copy(update={"nodes": 1, "tasks_per_node": 1})
-    trainings = tuple(resolve_training(benchmark, alone) for benchmark in benchmarks)
-    check = NodeCheck(
-        checks=test.checks,
-        trainings=trainings,
-        repeats=test.repeats,
-        data_dir=test.data_dir,
-        soak_s=test.soak,
-    )
-    shape = f"{size.nodes}n" if ground.launcher == "srun" else f"{size.tasks_per_node}r"
-    launch = Launch(
-        index=1,
-        name=f"001-check-{shape}",
-        kind="check",
-        test="node",
-        repeat=1,
-        launcher=ground.launcher,
-        # Ranks that meet nobody need no PMI to find each other.
-        pmi="none" if ground.launcher == "srun" else None,
-        network=ground.site.node.network,
-        progress_timeout_s=benchmarks[0].launches.progress_timeout_s,
-        power=Metering(),
-        train=trainings[0],
-        check=check,
-        **size.model_dump(),
-    )
-    return [launch]
-
-
-def _train_alone(test: NodeTest, model: str, count: int) -> Benchmark:
-    train = Train(
-        model=model,
-        batch=test.batch,
-        steps=test.steps,
-        warmup=test.warmup,
-        engine="single",
-        device=test.device,
-        threads=test.threads,
-        validate_after=False,
-        verify_data=False,
-    )
-    return Benchmark(train=train, launches=Launches(nodes=(count,)))
-
-
-def _count_local(test: NodeTest, ground: Ground) -> int:
-    return 1 if test.device == "cpu" else ground.count_tasks()
-
-
-def _plan_links(suite: Suite, wanted: Round, ground: Ground) -> list[Launch]:
-    return [
-        launch.model_copy(update={"test": name, "first_node": first})
-        for name, first, count in _list_groups(suite, wanted)
-        if count * ground.count_tasks() > 1
-        for launch in _probe(suite, count, ground)
-    ]
-
-
-def _list_groups(suite: Suite, wanted: Round) -> list[tuple[str, int, int]]:
-    """Name, first node and number of nodes of each group that is to be measured."""
-    test, count = _require(suite.tests.links), wanted.count
-    half = count // 2
-    halves = [("links-half-1", 0, half), ("links-half-2", half, count - half)]
-    if wanted.kind == "bisection":
-        return halves
-    if wanted.kind == "switch":
-        return [(f"links-switch-{re.sub(r'[^a-z0-9]+', '-', wanted.switch.lower()).strip('-')}", 0, count)]
-    return [
-        *([("links", 0, count)] if "all" in test.groups else []),
-        *(halves if "halves" in test.groups and count > 2 else []),
-    ]
-
-
-def _probe(suite: Suite, count: int, ground: Ground) -> tuple[Launch, ...]:
-    test = _require(suite.tests.links)
-    benchmark = Benchmark(
-        train=Train(model=test.model, engine=test.engine, transport=test.transport),
-        launches=Launches(nodes=(count,), probe="only"),
-    )
-    return make_launches(benchmark, ground.site, ground.sizes(benchmark), launcher=ground.launcher)
-
-
-def _plan_scaling(suite: Suite, wanted: Round, ground: Ground) -> list[Launch]:
-    """One node, all, one again: the base shares the weather of the whole."""
-    test = _require(suite.tests.scaling)
-    benchmark = Benchmark(
-        train=Train(
-            model=test.model,
-            batch=test.batch,
-            steps=test.steps,
-            engine=test.engine,
-            transport=test.transport,
-            validate_after=False,
-        ),
-        launches=Launches(nodes=(1, wanted.count), repeat=test.repeat, probe="never"),
-    )
-    return _mark("scaling", benchmark, ground)
-
-
-def _plan_convergence(suite: Suite, wanted: Round, ground: Ground) -> list[Launch]:
-    test = _require(suite.tests.convergence)
-    tasks = ground.count_tasks()
-    nodes = wanted.count if ground.launcher == "srun" else 1
-    # A batch cannot be cut finer than to an image for each rank: then not all nodes take part.
-    nodes = max(1, min(nodes, test.global_batch // tasks))
-    ranks = nodes * tasks
-    train = Train(
-        model="lenet",
-        epochs=test.epochs,
-        # The nearest below that the ranks can share equally.
-        global_batch=max(1, test.global_batch // ranks) * ranks,
-        engine=test.engine if ranks > 1 else "single",
-        transport=test.transport if ranks > 1 else "auto",
-        data="digits",
-    )
-    spread = nodes if ground.launcher == "srun" else ranks
-    return _mark(
-        "convergence", Benchmark(train=train, launches=Launches(nodes=(spread,), probe="never")), ground
-    )
-
-
-def _mark(test: Test, benchmark: Benchmark, ground: Ground) -> list[Launch]:
-    launches = make_launches(benchmark, ground.site, ground.sizes(benchmark), launcher=ground.launcher)
-    return [launch.model_copy(update={"test": test}) for launch in launches]
-
-
-def _require(test: T | None) -> T:
-    if test is None:
-        raise Mistake("this test is not in the suite.")
-    return test
-
-
-PLANNERS: dict[Test, Callable[[Suite, Round, Ground], list[Launch]]] = {
-    "node": _plan_node,
-    "links": _plan_links,
-    "scaling": _plan_scaling,
-    "convergence": _plan_convergence,
-}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from hpcdl import slurm
 from hpcdl.acceptance.concluding import conclude
 from hpcdl.acceptance.judging import find_open
-from hpcdl.acceptance.planning import Round, list_tests, plan_round, read_kind
+from hpcdl.acceptance.planning import list_tests, plan_round, read_kind
+from hpcdl.acceptance.rounds import Round
 from hpcdl.campaign.bisecting import find_slow_group
 from hpcdl.campaign.deciding import Doubt, choose_late, decide, list_single
 from hpcdl.campaign.roll import Roll, describe
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from hpcdl.acceptance.concluding import Conclusion
     from hpcdl.acceptance.folder import AcceptanceFolder
-    from hpcdl.acceptance.planning import RoundKind
+    from hpcdl.acceptance.rounds import RoundKind
     from hpcdl.acceptance.verdict import Verdict
     from hpcdl.campaign.deciding import Fleet
     from hpcdl.campaign.executors import Executor

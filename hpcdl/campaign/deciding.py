@@ -6,7 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcdl.acceptance.planning import Round, list_tests
+from hpcdl.acceptance.planning import list_tests
+from hpcdl.acceptance.rounds import Round
 from hpcdl.campaign.bisecting import count_steps
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from hpcdl.acceptance.metrics import Test
-    from hpcdl.acceptance.planning import RoundKind
+    from hpcdl.acceptance.rounds import RoundKind
     from hpcdl.acceptance.suite import Suite
 
 # A fleet of so many nodes is measured again as a whole: that costs little, and all of them share the weather.

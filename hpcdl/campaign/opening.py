@@ -11,7 +11,8 @@ import hpcdl
 from hpcdl import slurm
 from hpcdl.acceptance import suite as suites
 from hpcdl.acceptance.folder import Acceptance, AcceptanceFolder, lay_out
-from hpcdl.acceptance.planning import Round, list_tests
+from hpcdl.acceptance.planning import list_tests
+from hpcdl.acceptance.rounds import Round
 from hpcdl.campaign.fleet import join
 from hpcdl.errors import Mistake
 from hpcdl.store import new_run_id

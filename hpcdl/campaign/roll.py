@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hpcdl.acceptance.folder import AcceptanceFolder
-    from hpcdl.acceptance.planning import RoundKind
+    from hpcdl.acceptance.rounds import RoundKind
     from hpcdl.campaign.executors import Executor
     from hpcdl.plan import Job
     from hpcdl.slurm import NodeWord

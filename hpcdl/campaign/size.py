@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcdl.acceptance.planning import Round, list_tests, plan_round
+from hpcdl.acceptance.planning import list_tests, plan_round
+from hpcdl.acceptance.rounds import Round
 from hpcdl.campaign.bisecting import count_steps
 
 if TYPE_CHECKING:

@@ -62,7 +62,8 @@ def _estimate_minutes(suite: Suite) -> int:
     """The walltime that it would ask for on four nodes like this machine."""
     import os
 
-    from hpcdl.acceptance.planning import Ground, Round, list_tests, plan_launches
+    from hpcdl.acceptance.planning import list_tests, plan_launches
+    from hpcdl.acceptance.rounds import Ground, Round
     from hpcdl.site import Site
     from hpcdl.walltime import estimate_walltime_s
 

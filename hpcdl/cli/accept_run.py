@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from hpcdl.cli.accept_size import print_job, show_size
 from hpcdl.cli.flags import SLURM, Flag, Said, accept
 from hpcdl.cli.start import JsonOption, SiteOption, StoreOption  # noqa: TC001 (Typer reads the annotations)
 
 if TYPE_CHECKING:
     from typing import Literal
 
-    from hpcdl.acceptance.folder import Acceptance, AcceptanceFolder
-    from hpcdl.acceptance.planning import Round
+    from hpcdl.acceptance.folder import AcceptanceFolder
+    from hpcdl.acceptance.rounds import Round
     from hpcdl.acceptance.verdict import Verdict
     from hpcdl.campaign.course import Manner
     from hpcdl.campaign.opening import Wish
-    from hpcdl.campaign.size import Size
-    from hpcdl.plan import Job
 
 TASKS = (Flag("--tasks-per-node", "node.tasks_per_node", "Ranks on each node.", int),)
 AtOnceOption = Annotated[
@@ -67,9 +66,9 @@ def run(
     asked, named, count = opening.make_acceptance(wish)
     _refuse_contradictions(local=local, nodes=nodes, per_node_jobs=per_node_jobs, no_wait=no_wait)
     baseline_text = _read_baseline(baseline)
-    job = _show_size(asked, root, count)
+    job = show_size(asked, root, count)
     if dry_run:
-        _print_job(job)
+        print_job(job)
         return
     folder = opening.begin(asked, named, root)
     if baseline_text is not None:
@@ -187,49 +186,6 @@ def _read_baseline(named: str | None) -> str | None:
         raise Mistake(f"there is no baseline {path}.", do="Make one: hpcdl baseline make.")
     read_references(path)
     return path.read_text(encoding="utf-8")
-
-
-def _show_size(asked: Acceptance, root: Path, count: int) -> Job:
-    """How much is asked of the cluster, on stderr; the first job."""
-    from hpcdl.acceptance.folder import ACCEPTANCES, AcceptanceFolder
-    from hpcdl.campaign.size import measure
-    from hpcdl.cli import screen
-
-    size, job = measure(asked, AcceptanceFolder(root / ACCEPTANCES / asked.accept_id), count)
-    for line in _describe_size(asked, size, job):
-        screen.talk.print(line, soft_wrap=True, style="dim")
-    return job
-
-
-def _describe_size(asked: Acceptance, size: Size, job: Job) -> list[str]:
-    from hpcdl.acceptance.planning import TESTS
-    from hpcdl.report.wording import count, join
-    from hpcdl.walltime import format_walltime
-
-    tests = [name for name in TESTS if getattr(asked.suite.tests, name) is not None]
-    planned = {launch.test.partition("-")[0] for launch in job.launches}
-    absent = [name for name in tests if name not in planned] if size.nodes == 1 else []
-    walltime = format_walltime(int(size.longest_s))
-    lines = [
-        f"suite {asked.suite.name}: {join(tests)}, on {count(size.nodes, 'node')}",
-        f"{count(size.jobs, 'job')}, each at most {walltime}: at most {size.node_hours:,.2g} node-hours",
-    ]
-    if size.more_jobs and asked.executor == "slurm":
-        lines.append(
-            f"up to {count(size.more_jobs, 'job')} more where evidence lacks: at most "
-            f"{size.more_node_hours:,.2g} node-hours more"
-        )
-    if absent:
-        lines.append(
-            f"one node alone has no {join(absent)}: what is required of these stays without evidence"
-        )
-    return lines
-
-
-def _print_job(job: Job) -> None:
-    from hpcdl import script
-
-    print(script.render(job) if job.executor == "slurm" else f"{job.model_dump_json(indent=1)}\n", end="")
 
 
 def _tell_id(folder: AcceptanceFolder) -> None:
