@@ -202,6 +202,7 @@ class Report:
         "history",
         "query",
         "bundle",
+        "simulation",
     ]
     title: str
     badges: tuple[Badge, ...] = ()
