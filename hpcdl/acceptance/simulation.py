@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hpcdl.acceptance.evidence import Evidence, Observation, Unit
 from hpcdl.acceptance.judging import find_alpha
@@ -18,7 +18,7 @@ from hpcdl.acceptance.speeds import CONFIRMING, Finding, Line, hold_against
 from hpcdl.acceptance.suite import Confidence, Policy, Suite
 from hpcdl.estimates.fleet import Samples, Standing, estimate_standing
 from hpcdl.frozen import Frozen
-from hpcdl.spec import Fraction, Positive
+from hpcdl.spec import Fraction, Positive, read_fraction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ METRIC = "train.lenet.images_per_s"
 USUAL_SPEED = 1000.0
 # A fleet up to this size is measured again as a whole; of a larger one so many healthy nodes stand beside the open.
 SMALL_FLEET, FEWEST_CONTROLS = 16, 3
-Share = Annotated[float, Field(ge=0, le=0.5)]
+Share = Annotated[float, Field(ge=0, le=0.5), BeforeValidator(read_fraction)]
 
 
 class Scatter(Frozen):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpcdl.acceptance.simulation import Study
 
-LINES = tuple(round(0.70 + 0.01 * step, 2) for step in range(41))
+LINES = tuple(round(0.70 + 0.005 * step, 3) for step in range(81))
 # Each fleet gives a point on every curve; curves need fewer of them than rates do.
 FLEETS_SHARE, FEWEST_FLEETS = 5, 10
 

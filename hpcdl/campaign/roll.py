@@ -85,8 +85,10 @@ class Roll:
     def reached(self) -> frozenset[str]:
         """The nodes that have had their part in what is done together; or were asked for it by name, in vain."""
         nodes = Names(self.folder.fleet(), {})
-        rounds = [run for run in self.submitted() if read_kind(self.job(run)) in {"first", "added"}]
-        named = (node for run in rounds if run.run_id not in self._dropped for node in self.named_by(run))
+        rounds = [
+            run for run in self.submitted() if _counts(run) and read_kind(self.job(run)) in {"first", "added"}
+        ]
+        named = (node for run in rounds for node in self.named_by(run))
         seen = nodes.find_all(host for run in rounds for host in fleets.list_hosts(run))
         return frozenset((*named, *seen))
 

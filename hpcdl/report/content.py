@@ -219,6 +219,7 @@ class Report:
         "certificate",
         "verification",
         "baseline",
+        "simulation",
     ]
     title: str
     badges: tuple[Badge, ...] = ()
