@@ -61,8 +61,8 @@ def worded(evidence, metric):
     return {one.unit.name: one.word for one in evidence.traits if one.metric == metric}
 
 
-def state(node, word, reason=""):
-    seen = datetime(2026, 12, 1, 9, tzinfo=UTC)
+def state(node, word, reason="", hour=9):
+    seen = datetime(2026, 12, 1, hour, tzinfo=UTC)
     return {node: NodeState(node=node, state=word, reason=reason, seen_utc=seen)}
 
 
@@ -136,6 +136,16 @@ def test_what_could_not_be_looked_at_is_an_absence_of_all_its_metrics(run):
     for metric in ("arithmetic.lenet.digest", "arithmetic.lenet.repeatable", "matrix.flops_per_s"):
         assert absent(evidence, metric)["node1"] == "torch cannot be loaded"
         assert absent(evidence, metric)["node2"] == "it was planned, and left no record"
+
+
+def test_what_a_look_does_not_tell_is_told_apart_from_a_look_that_is_not_there(run):
+    look = make_look("identity", "node1")
+    words = {name: word for name, word in look.words.items() if name != "driver"}
+    write_looks(run, [look.model_copy(update={"words": words})])
+    write_exits(run, DONE)
+    told = absent(gather([run], NODES), "identity.driver")
+    assert told["node1"] == "it was looked for, and is not told there"
+    assert told["node2"] == "it was planned, and left no record"
 
 
 def test_a_failed_look_stays_beside_the_repeats_that_went_well(run):
@@ -400,6 +410,12 @@ def test_slurms_word_tells_of_a_node_that_was_lost_meanwhile(run, word, reason, 
         if one.metric == "node.finished" and one.unit.name == "node3"
     ]
     assert found == [(1.0,), (0.0,)] if lost else [(1.0,)]
+
+
+def test_what_slurm_said_before_a_node_worked_again_is_overtaken(run):
+    write_healthy(run, NODES)
+    evidence = gather([run], NODES, states=state("node3", "DOWN", "Not responding", hour=7))
+    assert observed(evidence, "node.finished") == dict.fromkeys(NODES, (1.0,))
 
 
 def test_a_node_that_was_down_before_it_was_ever_reached_is_absent_with_slurms_word(run):
