@@ -47,6 +47,8 @@ def name_culprits(
     A node all of whose links or devices are bad stands for them; so does a switch that all bad links cross, where
     `switches` (name -> nodes behind it) tells of them. Where only the whole is slow, nobody is named.
     """
+    if not any(one.outcome == "fail" for requirement in requirements for one in requirement.decisions):
+        return ()
     comparison = Comparison(evidence)
     blamed = blame(comparison, requirements, evidence.nodes, switches or {})
     order = {node: place for place, node in enumerate(evidence.nodes)}

@@ -32,6 +32,8 @@ NODE_CHECKS = frozenset({"identity", "data", "storage", "decode"})
 DERIVED = frozenset({"images_per_j", "power_w"})
 # A standard deviation of fewer says little.
 FEWEST_FOR_SPREAD = 3
+# The check was there, and had no such number or word.
+UNTOLD = "it was looked for, and is not told there"
 # By which hosts are told apart as machines: it is of no fleet's majority.
 BOOT_ID = "boot_id"
 
@@ -76,9 +78,11 @@ def observe_looks(launch: NodeLaunch, fleet: Fleet, devices: Devices) -> Iterato
         told.add((seen.metric, seen.unit))
         yield seen
     for node in launch.nodes:
+        looked = {(look.check, look.local_rank) for look in launch.looks.get(node, ())}
         for name, unit, local_rank in _list_expected(launch, node, devices):
             if (name, unit) not in told:
-                reason = launch.explain(node, fleet, local_rank)
+                there = (name.partition(".")[0], local_rank or 0) in looked
+                reason = UNTOLD if there else launch.explain(node, fleet, local_rank)
                 yield Absence(name, unit, launch.block, reason)
 
 

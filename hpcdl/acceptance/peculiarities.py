@@ -70,21 +70,25 @@ class Comparison:
         self._common: dict[tuple[str, str], tuple[str, int] | None] = {}
         self._sizes: dict[str, Counter[str]] = {}
         for number in evidence.observations:
-            self._note(number.metric, number.unit).numbers[_key(number.unit)] += number.samples
+            key, found = self._note(number.metric, number.unit)
+            found.numbers[key] += number.samples
         for trait in evidence.traits:
-            self._note(trait.metric, trait.unit).words[_key(trait.unit)].append(trait.word)
+            key, found = self._note(trait.metric, trait.unit)
+            found.words[key].append(trait.word)
         for absence in evidence.absences:
-            self._note(absence.metric, absence.unit).reasons.setdefault(_key(absence.unit), absence.reason)
+            key, found = self._note(absence.metric, absence.unit)
+            found.reasons.setdefault(key, absence.reason)
 
-    def _note(self, metric: str, unit: Unit) -> _Metric:
-        key = _key(unit)
-        self._units.setdefault(key, unit)
-        self._told[key][metric] = None
-        if len(unit.nodes) == 1:
-            self._of_node[unit.nodes[0]][key] = None
-        found = self._metrics[metric]
-        found.kinds.setdefault(key, unit.model)
-        return found
+    def _note(self, metric: str, unit: Unit) -> tuple[Key, _Metric]:
+        key, found = _key(unit), self._metrics[metric]
+        if key not in found.kinds:
+            found.kinds[key] = unit.model
+            self._told[key][metric] = None
+            if key not in self._units:
+                self._units[key] = unit
+                if len(unit.nodes) == 1:
+                    self._of_node[unit.nodes[0]][key] = None
+        return key, found
 
     def units_of(self, node: str) -> list[Unit]:
         """The node and its devices."""

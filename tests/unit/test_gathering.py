@@ -138,6 +138,16 @@ def test_what_could_not_be_looked_at_is_an_absence_of_all_its_metrics(run):
         assert absent(evidence, metric)["node2"] == "it was planned, and left no record"
 
 
+def test_what_a_look_does_not_tell_is_told_apart_from_a_look_that_is_not_there(run):
+    look = make_look("identity", "node1")
+    words = {name: word for name, word in look.words.items() if name != "driver"}
+    write_looks(run, [look.model_copy(update={"words": words})])
+    write_exits(run, DONE)
+    told = absent(gather([run], NODES), "identity.driver")
+    assert told["node1"] == "it was looked for, and is not told there"
+    assert told["node2"] == "it was planned, and left no record"
+
+
 def test_a_failed_look_stays_beside_the_repeats_that_went_well(run):
     looks = [
         make_look("matrix", repeat=1),
