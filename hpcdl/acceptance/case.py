@@ -30,13 +30,17 @@ class Known(Protocol):
 
 @dataclass(frozen=True)
 class Case:
-    """`confirm`: what scatters fails only where two launches agree. `hopeful`: another job may follow."""
+    """`confirm`: what scatters fails only where two launches agree. `hopeful`: another job may follow.
+
+    `confidence` is how sure a pass by a timed number is.
+    """
 
     criterion: Criterion
     seen: Survey
     references: Known | None
     confirm: bool
     hopeful: bool
+    confidence: float
 
     @cached_property
     def own(self) -> Seen:

@@ -45,7 +45,18 @@ def _judge(suite: Suite, evidence: Evidence, references: Known | None, *, final:
     dues = find_dues(suite.criteria, seen)
     budget = _share_budget(suite, dues)
     requirements = tuple(
-        _require(Case(criterion, seen, references, policy.confirm, hopeful), due, budget.alphas[place])
+        _require(
+            Case(
+                criterion,
+                seen,
+                references,
+                confirm=policy.confirm,
+                hopeful=hopeful,
+                confidence=criterion.confidence or policy.confidence,
+            ),
+            due,
+            budget.alphas[place],
+        )
         for place, (criterion, due) in enumerate(zip(suite.criteria, dues, strict=True))
     )
     return Verdict(
@@ -79,7 +90,7 @@ def _share_budget(suite: Suite, dues: list[Due]) -> Budget:
     A criterion of few units is not made undecidable by another of thousands. The sum over all comparisons is how
     many false alarms a healthy fleet raises on average, at most, however they hang together.
     """
-    looks = count_looks(suite.policy)
+    policy = suite.policy
     counts = [
         len(due.units) if _is_timed(criterion) else 0
         for criterion, due in zip(suite.criteria, dues, strict=True)
@@ -90,16 +101,16 @@ def _share_budget(suite: Suite, dues: list[Due]) -> Budget:
     ]
     parts = max(1, sum(1 for count in required if count))
     alphas = tuple(
-        min(
-            1 - (criterion.confidence or suite.policy.confidence),
-            suite.policy.false_alarms / (parts * count * looks),
-        )
-        if count
-        else None
+        find_alpha(policy, criterion.confidence or policy.confidence, parts * count) if count else None
         for criterion, count in zip(suite.criteria, counts, strict=True)
     )
-    alarms = sum(alpha * count * looks for alpha, count in zip(alphas, required, strict=True) if alpha)
-    return Budget(alphas, sum(required), alarms)
+    alarms = sum(alpha * count for alpha, count in zip(alphas, required, strict=True) if alpha)
+    return Budget(alphas, sum(required), alarms * count_looks(policy))
+
+
+def find_alpha(policy: Policy, confidence: float, comparisons: int) -> float:
+    """What each of so many comparisons may err by, at each look."""
+    return min(1 - confidence, policy.false_alarms / (comparisons * count_looks(policy)))
 
 
 def _is_timed(criterion: Criterion) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hpcdl.acceptance.case import Case
-    from hpcdl.acceptance.evidence import Unit
+    from hpcdl.acceptance.evidence import Observation, Unit
 
 # A failure is confirmed by so many launches, none of which says otherwise.
 CONFIRMING = 2
@@ -41,13 +41,14 @@ class Finding(IntEnum):
 class Line:
     """Where the line is, as a logarithm, and how a failure is to be confirmed.
 
-    `alpha` is the chance of an error on either side; `needed` how many launches a failure takes; with `agreeing` no
-    launch may say otherwise.
+    `alpha` is the chance to accuse a unit on the line, `doubt` that to pass it: to accuse one of thousands takes more
+    than to pass one. `needed` is how many launches a failure takes; with `agreeing` no launch may say otherwise.
     """
 
     at: float
     floor: bool
     alpha: float
+    doubt: float
     needed: int = CONFIRMING
     agreeing: bool = True
 
@@ -56,10 +57,11 @@ def hold_against(standing: Standing, line: Line) -> NDArray[np.intp]:
     """A Finding for each unit, (units,)."""
     sign = 1.0 if line.floor else -1.0
     distance, reach = sign * (standing.values - line.at), standing.reach(line.alpha)
+    clear = distance - standing.reach(line.doubt)
     best = sign * ((standing.highest if line.floor else standing.lowest) - line.at)
     findings = np.full(len(distance), int(Finding.OPEN), dtype=np.intp)
     with np.errstate(invalid="ignore"):
-        findings[distance - reach >= 0] = Finding.PASSES
+        findings[clear >= 0] = Finding.PASSES
         fails = distance + reach < 0
         findings[fails] = Finding.FAILS
         findings[fails & (best >= 0) & line.agreeing] = Finding.TORN
@@ -90,7 +92,9 @@ def decide_speeds(case: Case, units: Sequence[Unit], alpha: float) -> list[Decis
 
 def _gather(case: Case, units: Sequence[Unit]) -> _Gathered:
     found = _Gathered([], [], [], [], {})
-    blocks: dict[str, int] = {}
+    # Sorted: what comes out must not depend on the order in which it was seen.
+    names = sorted({number.block for unit in units for number in case.numbers_of(unit)})
+    blocks = {name: place for place, name in enumerate(names)}
     for unit in units:
         samples = list(_read_samples(case, unit))
         if reason := _find_defect(case, unit, [value for _, value in samples]):
@@ -101,17 +105,21 @@ def _gather(case: Case, units: Sequence[Unit]) -> _Gathered:
         for block, value in samples:
             found.logs.append(math.log(value))
             found.owners.append(owner)
-            found.blocks.append(blocks.setdefault(block, len(blocks)))
+            found.blocks.append(blocks[block])
     return found
 
 
 def _read_samples(case: Case, unit: Unit) -> Iterator[tuple[str, float]]:
     """Block and value, over what it is held against where that is not the fleet; 0 where there is no such thing."""
     known = _find_reference(case, unit)
-    for number in case.numbers_of(unit):
+    for number in sorted(case.numbers_of(unit), key=_order):
         by = number.expected if case.criterion.of == "expectation" else known
         for sample in number.samples:
             yield number.block, sample / by if by is not None and by > 0 else 0.0
+
+
+def _order(number: Observation) -> tuple[str, tuple[float, ...]]:
+    return number.block, number.samples
 
 
 def _find_reference(case: Case, unit: Unit) -> float | None:
@@ -147,9 +155,10 @@ def _decide_seen(case: Case, found: _Gathered, alpha: float) -> Iterator[Decisio
         ),
         relative=relative,
     )
-    findings = hold_against(standing, _draw_line(case, alpha)).tolist()
+    line = _draw_line(case, alpha)
+    findings = hold_against(standing, line).tolist()
     alike = Counter(unit.model for unit in found.units)
-    columns = _tabulate(standing, alpha)
+    columns = _tabulate(standing, line)
     for place, (unit, finding) in enumerate(zip(found.units, findings, strict=True)):
         if relative and alike[unit.model] == 1:
             yield case.lack(unit, _say_alone(case, unit), helps=False)
@@ -163,6 +172,7 @@ def _draw_line(case: Case, alpha: float) -> Line:
         at=math.log(threshold) if threshold > 0 else -math.inf,
         floor=case.floor,
         alpha=alpha,
+        doubt=1 - case.confidence,
         needed=CONFIRMING if case.confirm and case.hopeful else 1,
         agreeing=case.confirm,
     )
@@ -175,12 +185,15 @@ class _Row(NamedTuple):
     samples: int
 
 
-def _tabulate(standing: Standing, alpha: float) -> list[_Row]:
-    reach = standing.reach(alpha)
+def _tabulate(standing: Standing, line: Line) -> list[_Row]:
+    """The end of the interval towards the better by `alpha`, the other by `doubt`."""
+    up, down = standing.reach(line.alpha), standing.reach(line.doubt)
+    if not line.floor:
+        up, down = down, up
     # What is beyond any number bounds nothing.
     with np.errstate(over="ignore"):
         value, low, high = (
-            np.exp(ends) for ends in (standing.values, standing.values - reach, standing.values + reach)
+            np.exp(ends) for ends in (standing.values, standing.values - down, standing.values + up)
         )
     rows = zip(value.tolist(), low.tolist(), high.tolist(), standing.samples.tolist(), strict=True)
     return [

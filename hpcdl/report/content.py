@@ -218,6 +218,7 @@ class Report:
         "certificate",
         "verification",
         "baseline",
+        "simulation",
     ]
     title: str
     badges: tuple[Badge, ...] = ()
