@@ -74,12 +74,13 @@ def _exactly() -> Iterator[None]:
     torch.set_num_threads(1)
     allow_tf32(allowed=False)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    # What has no deterministic kernel is shown by the second time, not by an error.
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    # What has no deterministic kernel is shown by the second time, not by an error. The same as
+    # use_deterministic_algorithms, which imports torch's compiler for it, for seconds.
+    torch.set_deterministic_debug_mode("warn")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(mode=False)
+        torch.set_deterministic_debug_mode("default")
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
         allow_tf32(tf32)
         torch.set_num_threads(threads)

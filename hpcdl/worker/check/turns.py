@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Looks = Callable[[Post, "Training | None"], Iterator[Seen]]
 
 
+class _NoDevice(HpcdlError):
+    """The device that was planned is not there."""
+
+
 class Turn:
     """A check of one network, or of none, that comes to its turn once or several times.
 
@@ -42,6 +46,8 @@ class Turn:
         if self._failed:
             return
         try:
+            if post.refusal and not self.node_wide:
+                raise _NoDevice(post.refusal)
             if self._looks is None:
                 self._looks = self._make(post, self.training)
             for seen in self._looks:
@@ -64,21 +70,11 @@ def take(post: Post, turn: Turn, repeat: int) -> None:
     post.pulse.enter(turn.name)
     begin_s = time.monotonic()
     try:
-        _require_device(post, turn)
         for seen in turn.look(post):
             post.reporter.say(Looked(checked=_record(post, turn, repeat, seen, begin_s)))
             begin_s = time.monotonic()
     except Exception as problem:  # noqa: BLE001 (a tool that is missing or broken is told, and ends nothing)
         post.reporter.say(Looked(checked=_record_failure(post, turn, repeat, problem, begin_s)))
-
-
-def _require_device(post: Post, turn: Turn) -> None:
-    if post.refusal and not turn.node_wide:
-        raise _NoDevice(post.refusal)
-
-
-class _NoDevice(HpcdlError):
-    """The device that was planned is not there."""
 
 
 def _record(post: Post, turn: Turn, repeat: int, seen: Seen, begin_s: float) -> Checked:
