@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import shutil
 import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -413,6 +417,42 @@ def test_a_key_that_stays_locked_leaves_nothing(store, tmp_path, monkeypatch):
     with pytest.raises(Failure, match="no certificate was written"):
         write_certificate(find(store), tmp_path / "c", forms=FORMS, key=key)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+SIGNING = """
+import sys
+from pathlib import Path
+from hpcdl.acceptance.folder import AcceptanceFolder
+from hpcdl.certificate.writing import write_certificate
+folder, out, key = map(Path, sys.argv[1:])
+write_certificate(AcceptanceFolder(folder), out, forms=("markdown",), key=key)
+"""
+
+
+def take_terminal():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_a_passphrase_is_asked_for_on_the_terminal(store, tmp_path, monkeypatch):
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    key = make_key(tmp_path, "locked", "open sesame")
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-c", SIGNING, str(find(store).path), str(tmp_path / "c"), str(key)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=take_terminal,  # noqa: PLW1509 (the terminal must be the child's own)
+    )
+    os.close(theirs)
+    said = b""
+    while b"passphrase" not in said:
+        said += os.read(ours, 1000)
+    os.write(ours, b"open sesame\n")
+    assert program.wait(60) == 0
+    os.close(ours)
+    assert verify_certificate(tmp_path / "c").holds
 
 
 @pytest.mark.parametrize(
