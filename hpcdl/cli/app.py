@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from hpcdl.cli import (
-    baseline,
     data,
     doctor,
     estimate,
@@ -68,12 +67,6 @@ app.add_typer(
     name="estimate",
     rich_help_panel="Conclude",
     help="What follows from measurements: equivalent systems, time to train.",
-)
-app.add_typer(
-    baseline.app,
-    name="baseline",
-    rich_help_panel="Conclude",
-    help="What accepted hardware did, for later fleets and later weeks.",
 )
 app.command("cancel", rich_help_panel="Measure")(look.cancel)
 app.command("models", rich_help_panel="Know")(models.models)
