@@ -62,6 +62,13 @@ class Case:
         """A link is shared with others, and seen once in each launch: what fails is measured again."""
         return self.criterion.what.test == "links"
 
+    def as_seen(self, unit: Unit) -> Unit:
+        """The unit as this metric knows it: of what model it is decides with whom it is compared here."""
+        seen = [number.unit for number in self.numbers_of(unit)] or [
+            word.unit for word in self.words_of(unit)
+        ]
+        return max(seen, key=lambda one: one.model, default=unit)
+
     def numbers_of(self, unit: Unit) -> Sequence[Observation]:
         return self.own.numbers.get(unit.name, ())
 

@@ -9,6 +9,7 @@ from hpcdl.acceptance.agreement import decide_words
 from hpcdl.acceptance.case import NOTHING, Case
 from hpcdl.acceptance.collecting import uncollected
 from hpcdl.acceptance.counts import decide_counts
+from hpcdl.acceptance.culprits import name_culprits
 from hpcdl.acceptance.evidence import Unit
 from hpcdl.acceptance.speeds import decide_speeds
 from hpcdl.acceptance.survey import survey
@@ -62,7 +63,7 @@ def _judge(suite: Suite, evidence: Evidence, references: Known | None, *, final:
     return Verdict(
         outcome=_conclude(requirements),
         requirements=requirements,
-        culprits=(),
+        culprits=name_culprits(evidence, requirements),
         comparisons=budget.comparisons,
         false_alarms=budget.false_alarms,
         nodes=seen.nodes,
@@ -142,12 +143,13 @@ def _decide(case: Case, due: Due, alpha: float | None) -> tuple[Decision, ...]:
     if due.nobody:
         fleet = Unit("system", "all", case.seen.nodes)
         return (case.lack(fleet, due.nobody, helps=False),)
+    units = [case.as_seen(unit) for unit in due.units]
     if case.criterion.equals is not None:
-        decided = decide_words(case, due.units)
+        decided = decide_words(case, units)
     elif alpha is not None:
-        decided = decide_speeds(case, due.units, alpha)
+        decided = decide_speeds(case, units, alpha)
     else:
-        decided = decide_counts(case, due.units)
+        decided = decide_counts(case, units)
     return (*decided, *(_complete(case, lacking) for lacking in due.lacking))
 
 

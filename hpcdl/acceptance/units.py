@@ -154,11 +154,9 @@ def _find_pairs(seen: Survey, nodes: tuple[str, ...]) -> Due:
     """The pairs that any number of pairs was taken of; all, where that was of most; and nodes that have none."""
     if len(seen.nodes) == 1:
         return Due(nobody="a fleet of one has no links")
-    chosen = frozenset(nodes)
-    units = {
-        frozenset(unit.nodes): unit for unit in seen.units["pair"].values() if chosen.issuperset(unit.nodes)
-    }
-    linked = {node for ends in units for node in ends}
+    found = _list_pairs(seen, frozenset(nodes))
+    units = {frozenset(unit.nodes): unit for unit in found if _is_one(unit)}
+    linked = {node for unit in found for node in unit.nodes}
     missing = []
     if 2 * len(units) > len(nodes) * (len(nodes) - 1) / 2 > len(units):
         missing = [
@@ -170,8 +168,21 @@ def _find_pairs(seen: Survey, nodes: tuple[str, ...]) -> Due:
         _miss(_as_node(node, seen), "no link of it was measured") for node in nodes if node not in linked
     ]
     order = {node: place for place, node in enumerate(seen.nodes)}
-    ordered = sorted(units.values(), key=lambda unit: [order[node] for node in unit.nodes])
+    ordered = sorted(found, key=lambda unit: ([order[node] for node in unit.nodes], unit.name))
     return Due(tuple(ordered), (*missing, *alone))
+
+
+def _list_pairs(seen: Survey, nodes: frozenset[str]) -> list[Unit]:
+    """The pairs within these nodes; what was to be said of all pairs at once only where they have not been seen."""
+    found = [unit for unit in seen.units["pair"].values() if nodes.issuperset(unit.nodes)]
+    numbered = set().union(*(one.numbers.keys() for one in seen.seen.values()))
+    linked = {node for unit in found if unit.name in numbered for node in unit.nodes}
+    return [unit for unit in found if _is_one(unit) or not linked.issuperset(unit.nodes)]
+
+
+def _is_one(unit: Unit) -> bool:
+    """A pair, and not the name of several."""
+    return len(unit.nodes) == 2 and unit.name in {"-".join(unit.nodes), "-".join(reversed(unit.nodes))}
 
 
 def _find_system(asked: _Asked, seen: Survey) -> Due:

@@ -302,6 +302,36 @@ def test_links_are_measured_again_before_they_fail():
     assert outcomes(found)["node1-node3"] == "pass"
 
 
+def test_pairs_that_failed_together_are_forgotten_once_they_are_seen():
+    suite = make_suite({"metric": "link.latency_s", "at_most": "1 ms"})
+    together = absent("link.latency_s", Unit("pair", "all", FOUR), "the probe left no record")
+    found, verdict = require(suite, FOUR, together)
+    assert reasons(found) == {"all": "the probe left no record"}
+    assert find_open(verdict, suite).nodes == FOUR
+    links = [
+        seen("link.latency_s", pair(one, other), 1e-5, block="job2/links")
+        for place, one in enumerate(FOUR)
+        for other in FOUR[place + 1 :]
+    ]
+    assert require(suite, FOUR, together, *links)[0].outcome == "pass"
+    # One of them is missing for itself.
+    lost = absent("link.latency_s", pair("node1", "node2"), "timed out", block="job2/links")
+    found, _ = require(suite, FOUR, together, *links[1:], lost)
+    assert reasons(found)["node1-node2"] == "timed out"
+    assert found.outcome == "insufficient"
+
+
+def test_each_metric_tells_with_whom_its_units_are_compared():
+    """By its processor the node is one of a kind, and its kernel is held against the whole fleet's all the same."""
+    parts = [said("identity.kernel", node(name), "A") for name in FOUR[:3]]
+    parts += [
+        said("identity.kernel", node("node4"), "B"),
+        seen("decode.images_per_s", node("node4", "odd"), 1),
+    ]
+    found, _ = require(make_suite({"metric": "identity.kernel", "equals": "fleet"}), FOUR, *parts)
+    assert outcomes(found)["node4"] == "fail"
+
+
 def words(metric, *said_words, make=node):
     nodes = name_nodes(len(said_words))
     return nodes, [said(metric, make(name), word) for name, word in zip(nodes, said_words, strict=True)]
