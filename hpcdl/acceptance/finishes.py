@@ -33,8 +33,14 @@ def observe_finishes(launches: Sequence[NodeLaunch], fleet: Fleet) -> Iterator[O
         return
     block = f"{launches[-1].block}/state"
     for node in fleet.nodes:
-        if fleet.fault(node) and any(launch.took_part(node) for launch in launches):
+        if _was_lost_meanwhile(node, launches, fleet):
             yield Observation(FINISHED, Unit("node", node, (node,)), block, (0.0,))
+
+
+def _was_lost_meanwhile(node: str, launches: Sequence[NodeLaunch], fleet: Fleet) -> bool:
+    """Slurm found it broken after it had last begun to work; what it said before that is overtaken."""
+    begins = [launch.created_utc for launch in launches if launch.took_part(node)]
+    return bool(begins) and fleet.fault(node) is not None and fleet.states[node].seen_utc >= max(begins)
 
 
 def _observe(launch: NodeLaunch, node: str, fleet: Fleet) -> Observation | Absence:

@@ -166,6 +166,7 @@ def _read(run: RunFolder, fleet: Fleet, running: Collection[str]) -> _Read | Non
             launch,
             f"{run.run_id}/{launch.name}",
             fleet,
+            created_utc=job.created_utc,
             among=among,
             over=over,
             cancelled=cancelled,

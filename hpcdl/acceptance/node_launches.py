@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from hpcdl.analysis.ending import describe_exit
@@ -11,6 +11,7 @@ from hpcdl.analysis.telling import tell_restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from hpcdl.acceptance.fleet import Fleet
     from hpcdl.checks import Checked
@@ -31,13 +32,13 @@ class NodeLaunch:
     plan: Launch
     check: NodeCheck
     block: str
+    created_utc: datetime
     nodes: tuple[str, ...]
     looks: Mapping[str, Sequence[Checked]]
     exits: Mapping[str, Sequence[Exit]]
     restarts: int = 0
     over: bool = True
     cancelled: bool = False
-    hosts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ranks(self) -> int:
@@ -81,6 +82,7 @@ def read_node_launch(
     block: str,
     fleet: Fleet,
     *,
+    created_utc: datetime,
     among: Iterable[str] = (),
     over: bool = True,
     cancelled: bool = False,
@@ -92,6 +94,7 @@ def read_node_launch(
         plan: The launch as planned.
         block: Names it in the evidence.
         fleet: Knows the nodes.
+        created_utc: When its job was made.
         among: Nodes that the job is known to have had, from its other records.
         over: The job has ended.
         cancelled: By a person.
@@ -112,13 +115,13 @@ def read_node_launch(
         plan=plan,
         check=plan.check,
         block=block,
+        created_utc=created_utc,
         nodes=fleet.nodes if whole else fleet.sort({*looks, *exits, *among}),
         looks=looks,
         exits=exits,
         restarts=restarts,
         over=over,
         cancelled=cancelled,
-        hosts={node: found[0].host for node, found in looks.items()},
     )
 
 

@@ -61,8 +61,8 @@ def worded(evidence, metric):
     return {one.unit.name: one.word for one in evidence.traits if one.metric == metric}
 
 
-def state(node, word, reason=""):
-    seen = datetime(2026, 12, 1, 9, tzinfo=UTC)
+def state(node, word, reason="", hour=9):
+    seen = datetime(2026, 12, 1, hour, tzinfo=UTC)
     return {node: NodeState(node=node, state=word, reason=reason, seen_utc=seen)}
 
 
@@ -410,6 +410,12 @@ def test_slurms_word_tells_of_a_node_that_was_lost_meanwhile(run, word, reason, 
         if one.metric == "node.finished" and one.unit.name == "node3"
     ]
     assert found == [(1.0,), (0.0,)] if lost else [(1.0,)]
+
+
+def test_what_slurm_said_before_a_node_worked_again_is_overtaken(run):
+    write_healthy(run, NODES)
+    evidence = gather([run], NODES, states=state("node3", "DOWN", "Not responding", hour=7))
+    assert observed(evidence, "node.finished") == dict.fromkeys(NODES, (1.0,))
 
 
 def test_a_node_that_was_down_before_it_was_ever_reached_is_absent_with_slurms_word(run):
