@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from hpcdl.certificate.document import sum_file
 from hpcdl.errors import Mistake
 from hpcdl.report import formats
-from hpcdl.report.acceptances import JobLine, Papers, build_certificate
+from hpcdl.report.acceptances import build_certificate
+from hpcdl.report.papers import JobLine, Papers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -101,19 +101,15 @@ def verify_certificate(
     document = _read(folder)
     certificate = None if isinstance(document, Check) else document
     checks = [*_check_signature(folder, sizes, certificate, trust), _check_sums(manifest, sums)]
-    differences: list[Difference] = []
     if isinstance(document, Check):
-        checks.append(document)
-    else:
-        checks.append(_check_papers(folder, document, manifest, sums, sizes))
-        found = _conclude(folder, document, conclude)
-        if isinstance(found, Check):
-            checks.append(found)
-        else:
-            differences = list(find_differences(document.verdict, found.verdict))
-            checks.append(_judge(document, differences))
-            checks.extend(_check_pages(folder, document, found, sizes))
-    return Verified(folder, manifest, certificate, tuple(checks), tuple(differences))
+        return Verified(folder, manifest, None, (*checks, document), ())
+    checks.append(_check_papers(folder, document, manifest, sums, sizes))
+    found = _conclude(folder, document, conclude)
+    if isinstance(found, Check):
+        return Verified(folder, manifest, document, (*checks, found), ())
+    differences = tuple(find_differences(document.verdict, found.verdict))
+    checks += [_judge(document, differences), *_check_pages(folder, document, found, sizes)]
+    return Verified(folder, manifest, document, tuple(checks), differences)
 
 
 def _read(folder: Path) -> Certificate | Check:
@@ -202,6 +198,10 @@ def _check_papers(
             troubles.append(f"what was asked is not what {RECORDS}/acceptance.json says")
     except HpcdlError as problem:
         troubles.append(problem.what)
+    asked = certificate.asked
+    # Another version may know more keys, all of which count.
+    if asked.hpcdl == hpcdl.__version__ and asked.suite.digest != asked.suite_digest:
+        troubles.append("its suite is not the one that was begun with, by that suite's digest")
     if troubles:
         return Check("certificate.json", "failed", "; ".join(troubles))
     return Check("certificate.json", "held", f"of acceptance {manifest.accept_id} and these records")
@@ -220,7 +220,7 @@ def _conclude(folder: Path, certificate: Certificate, conclude: Conclude) -> Con
         return Check("verdict", "failed", f"no verdict can be made from the records: {problem.what}")
 
 
-def _judge(certificate: Certificate, differences: list[Difference]) -> Check:
+def _judge(certificate: Certificate, differences: tuple[Difference, ...]) -> Check:
     version = hpcdl.__version__
     other = (
         "" if certificate.hpcdl == version else f" (written by hpcdl {certificate.hpcdl}, this is {version})"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcdl.cli import accept_run, certificate
+from hpcdl.cli import accept_run, accept_simulate, certificate
 from hpcdl.cli.look import JsonOption, StoreOption  # noqa: TC001 (Typer reads the annotations)
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ app.command("run")(accept_run.run)
 app.command("resume")(accept_run.resume)
 app.command("report")(certificate.report)
 app.command("verify")(certificate.verify)
+app.command("simulate")(accept_simulate.simulate)
 
 AcceptArgument = Annotated[
     str, typer.Argument(help="Its id, the end of that, or last.", metavar="ACCEPTANCE")

@@ -5,14 +5,20 @@ Its size does not grow with the fleet: of many units the worst are shown, and ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING
 
 from hpcdl.acceptance.verdict import EXIT_CODES
-from hpcdl.report.content import Column, Fact, Note, Quantity, Report, Table
-from hpcdl.report.fleets import count_models, group_nodes, make_fleet_table, make_hardware_table, name_nodes
+from hpcdl.report.content import Column, Fact, Note, Report, Table
+from hpcdl.report.fleets import group_nodes, make_fleet_table, make_hardware_table, name_nodes
 from hpcdl.report.gallery.acceptance import draw_acceptance
+from hpcdl.report.papers import (
+    make_absence_table,
+    make_device_table,
+    make_job_table,
+    make_policy_table,
+    make_record_table,
+)
 from hpcdl.report.requirements import WORDS, find_floors, make_requirement_table, make_unit_tables
 from hpcdl.report.wording import count
 from hpcdl.site import UNNAMED
@@ -25,33 +31,11 @@ if TYPE_CHECKING:
     from hpcdl.acceptance.folder import Acceptance
     from hpcdl.acceptance.verdict import Outcome, Verdict
     from hpcdl.report.content import Badge, Cell
+    from hpcdl.report.papers import JobLine, Papers
 
 UNSIGNED = "UNSIGNED"
-MOST_CULPRITS, MOST_JOBS = 32, 20
+MOST_CULPRITS = 32
 BADGES: dict[Outcome, Badge] = {"pass": "PASS", "fail": "FAIL", "insufficient": "INSUFFICIENT EVIDENCE"}
-
-
-@dataclass(frozen=True)
-class JobLine:
-    """A job that the evidence is from. `script_sha256` is empty where there was no batch script."""
-
-    run_id: str
-    executor_id: str
-    launches: str
-    nodes: int
-    script: str
-    script_sha256: str
-
-
-@dataclass(frozen=True)
-class Papers:
-    """Which records a certificate rests on, and who signs it: 'SHA256:… (ED25519)'; empty: nobody."""
-
-    issued_utc: datetime
-    records_sha256: str
-    records_files: int
-    records_bytes: int
-    signer: str = ""
 
 
 def build_certificate(
@@ -81,11 +65,11 @@ def build_certificate(
         *make_unit_tables(verdict.requirements, floors),
         make_fleet_table(groups),
         make_hardware_table(groups),
-        _make_device_table(evidence),
-        _make_absence_table(asked, evidence),
-        _make_policy_table(asked, verdict),
-        _make_job_table(jobs),
-        *([_make_record_table(asked, papers)] if papers else []),
+        make_device_table(evidence),
+        make_absence_table(asked, evidence),
+        make_policy_table(asked, verdict),
+        make_job_table(jobs),
+        *([make_record_table(asked, papers)] if papers else []),
     ]
     return Report(
         kind="certificate",
@@ -204,101 +188,6 @@ def _make_culprit_table(verdict: Verdict) -> Iterator[Table]:
         for one in verdict.culprits
     ]
     yield Table("culprits", "Who is to blame", columns, tuple(rows), limit=MOST_CULPRITS)
-
-
-def _make_device_table(evidence: Evidence) -> Table:
-    columns = (Column("model", "device", left=True), Column("count", "units"))
-    return Table("devices", "Devices", columns, tuple(count_models(evidence)))
-
-
-def _make_absence_table(asked: Acceptance, evidence: Evidence) -> Table:
-    """What could not be looked at, by reason: no check that did not run may be overlooked."""
-    required = {criterion.metric for criterion in asked.suite.criteria}
-    units: dict[tuple[str, str], list[str]] = {}
-    for one in evidence.absences:
-        units.setdefault((one.metric, one.reason), []).extend(one.unit.nodes or (one.unit.name,))
-    columns = (
-        Column("metric", "what could not be had", left=True),
-        Column("required", "required", left=True),
-        Column("nodes", "nodes"),
-        Column("which", "of which", left=True),
-        Column("reason", "why", left=True),
-    )
-    rows: list[tuple[Cell, ...]] = [
-        (metric, "yes" if metric in required else "no", len(set(nodes)), name_nodes(nodes), reason)
-        for (metric, reason), nodes in units.items()
-    ]
-    rows.sort(key=lambda row: (row[1] != "yes", -int(str(row[2])), str(row[0]), str(row[4])))
-    return Table("absences", "What could not be looked at", columns, tuple(rows), limit=MOST_CULPRITS)
-
-
-FALSE_ALARMS_EXPLAINED = (
-    "each decision by an interval has a chance of failing a healthy unit by accident; these chances are made so small "
-    "that their sum, which no dependence between decisions can exceed (Bonferroni's bound), is at most what is allowed"
-)
-
-
-def _make_policy_table(asked: Acceptance, verdict: Verdict) -> Table:
-    policy = asked.suite.policy
-    alphas = [one.alpha for one in verdict.requirements if one.alpha is not None]
-    columns = (
-        Column("false_alarms", "false alarms of a healthy fleet, on average at most"),
-        Column("false_alarms_allowed", "allowed"),
-        Column("comparisons", "decisions together"),
-        Column("alpha", "chance of each, at most"),
-        Column("confidence", "confidence of one requirement"),
-        Column("reruns", "further jobs allowed"),
-        Column("confirm", "a failing time is measured again", left=True),
-    )
-    row: tuple[Cell, ...] = (
-        Quantity(verdict.false_alarms, "number"),
-        Quantity(policy.false_alarms, "number"),
-        verdict.comparisons,
-        Quantity(max(alphas), "number") if alphas else None,
-        Quantity(policy.confidence, "fraction"),
-        policy.reruns,
-        "yes, in a job of its own" if policy.confirm else "no",
-    )
-    return Table("policy", "Policy", columns, (row,), captions=(FALSE_ALARMS_EXPLAINED,))
-
-
-def _make_job_table(jobs: Sequence[JobLine]) -> Table:
-    columns = (
-        Column("run", "job", left=True),
-        Column("executor_id", "its executor's number", left=True, rank=1),
-        Column("nodes", "nodes"),
-        Column("launches", "launches", left=True),
-        Column("script", "script", left=True),
-        Column("script_sha256", "its SHA-256", left=True),
-    )
-    rows = tuple(
-        (job.run_id, job.executor_id, job.nodes, job.launches, job.script, job.script_sha256) for job in jobs
-    )
-    return Table("jobs", "Jobs, and their scripts", columns, rows, limit=MOST_JOBS)
-
-
-def _make_record_table(asked: Acceptance, papers: Papers) -> Table:
-    columns = (
-        Column("records_sha256", "SHA-256 over all records", left=True),
-        Column("records_files", "files"),
-        Column("records_bytes", "size"),
-        Column("suite_file", "suite's file", left=True),
-        Column("suite_digest", "suite's digest", left=True),
-        Column("hpcdl", "begun by hpcdl", left=True),
-    )
-    row: tuple[Cell, ...] = (
-        papers.records_sha256,
-        papers.records_files,
-        Quantity(float(papers.records_bytes), "bytes"),
-        asked.suite_file,
-        asked.suite_digest,
-        asked.hpcdl,
-    )
-    caption = (
-        "that checksum is of the lines that sha256sum prints of all files below records/, sorted by path; "
-        "manifest.json has them one by one"
-    )
-    return Table("records", "Records and manifest", columns, (row,), captions=(caption,))
 
 
 def _list_notes(verdict: Verdict) -> Iterator[Note]:

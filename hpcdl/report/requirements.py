@@ -163,8 +163,9 @@ def make_requirement_table(requirements: Sequence[Requirement], floors: dict[str
 
 
 BOUNDS_EXPLAINED = (
-    "each end of an interval errs with the chance of a false alarm that its decision was given, which is the smaller "
-    "the more decisions there are"
+    "of an interval, the end towards the better is as sure as a failure has to be: it errs with the chance of a false "
+    "alarm, which is the smaller the more decisions there are. The other end is as sure as a pass has to be: by the "
+    "confidence that is asked for"
 )
 
 

@@ -15,8 +15,9 @@ from hpcdl.acceptance.judging import judge
 from hpcdl.acceptance.verdict import Culprit
 from hpcdl.certificate.pages import list_jobs
 from hpcdl.report import formats
-from hpcdl.report.acceptances import Papers, build_certificate
+from hpcdl.report.acceptances import build_certificate
 from hpcdl.report.fleets import group_nodes, name_nodes
+from hpcdl.report.papers import Papers
 from hpcdl.report.requirements import find_margin, shorten_word, sort_worst, write_amount
 from tests.golden import keep_or_read
 from tests.unit.acceptances_maker import make_asked, write_acceptance
