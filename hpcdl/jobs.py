@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from hpcdl import local, script, slurm
 from hpcdl.analysis.ending import JobState
-from hpcdl.analysis.job import analyse_run
 from hpcdl.durable import publish_record
 from hpcdl.errors import Failure, HpcdlError, Mistake
 from hpcdl.metering import SlurmEnergy, StepEnergy
@@ -227,6 +226,8 @@ def look_patiently(folder: RunFolder, before: Standing) -> Standing:
 
 def settle(folder: RunFolder, standing: Standing) -> None:
     """Slurm says that the job has ended: wait until the records say it too, for longer where all went well."""
+    from hpcdl.analysis.job import analyse_run  # which is heavy: submitting does without
+
     deadline = time.monotonic() + (SETTLE_S if standing.well else SETTLE_BADLY_S)
     while time.monotonic() < deadline:
         states = {launch.state for launch in analyse_run(folder, UNDER_WAY, with_steps=False).launches}

@@ -108,3 +108,10 @@ def _find_line(decision: Decision, seen: float | None) -> float | None:
     if not decision.relative:
         return decision.threshold
     return seen * decision.threshold / decision.value if seen is not None and decision.value else None
+
+
+def tell_slow_group(fleet: tuple[str, ...], group: tuple[str, ...]) -> str:
+    """What the halving has come to."""
+    if group == fleet:
+        return "halves of the fleet are not slow: what joins them is, or a node that was in none of them"
+    return f"slow together by halves: {', '.join(group)}"

@@ -11,7 +11,7 @@ from hpcdl.acceptance.concluding import conclude
 from hpcdl.acceptance.judging import find_open
 from hpcdl.acceptance.planning import list_tests, plan_round, read_kind
 from hpcdl.acceptance.rounds import Round
-from hpcdl.campaign.bisecting import find_slow_group
+from hpcdl.campaign.bisecting import find_slow_group, tell_slow_group
 from hpcdl.campaign.deciding import Doubt, choose_late, decide, list_single
 from hpcdl.campaign.roll import Roll, describe
 from hpcdl.campaign.sight import Eye, Sight, list_columns
@@ -162,6 +162,8 @@ class Course:
         found = self.assess()
         undecided = find_open(found.verdict, suite)
         slow = find_slow_group(fleet.nodes, found.verdict, found.evidence)
+        if slow is not None and not slow[1] and "bisection" in past:
+            self.watcher.say(tell_slow_group(fleet.nodes, slow[0]))
         doubt = Doubt(
             tests=tuple(test for test in list_tests(suite, len(fleet.nodes)) if test in undecided.tests),
             nodes=tuple(undecided.nodes),

@@ -209,10 +209,13 @@ def _go(
     from hpcdl.campaign.executors import LocalExecutor, SlurmExecutor
     from hpcdl.cli import screen
     from hpcdl.cli.accept_board import watch
+    from hpcdl.cli.follow import end_as_interrupted
     from hpcdl.errors import HpcdlError
 
     asked = folder.asked()
     executor = LocalExecutor() if asked.executor == "local" else SlurmExecutor(asked.site)
+    if asked.executor == "local":
+        end_as_interrupted()
     try:
         with watch() as watcher:
             course = Course(folder, executor, watcher, manner)

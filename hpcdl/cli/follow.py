@@ -33,10 +33,7 @@ SOON_S = 2.0
 
 def follow_local(running: LocalRun, *, as_json: bool) -> NoReturn:
     """Show the run until it ends. Ctrl-C, SIGTERM or a closed terminal ends its ranks, and marks the run."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # Under nohup, SIGHUP is ignored on purpose.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+    end_as_interrupted()
     interrupted = False
     try:
         with Board() as board:
@@ -54,6 +51,14 @@ def follow_local(running: LocalRun, *, as_json: bool) -> NoReturn:
             screen.talk.print("ending the ranks; what was measured is kept")
             running.stop()
     _finish(running.folder, as_json=as_json, interrupted=interrupted)
+
+
+def end_as_interrupted() -> None:
+    """SIGTERM or a closed terminal does what Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Under nohup, SIGHUP is ignored on purpose.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001

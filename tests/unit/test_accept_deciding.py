@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hpcdl.acceptance.evidence import Evidence, Observation, Unit
 from hpcdl.acceptance.rounds import Round
 from hpcdl.acceptance.verdict import Decision, Requirement, Verdict
-from hpcdl.campaign.bisecting import count_steps, find_group, find_slow_group, split
+from hpcdl.campaign.bisecting import count_steps, find_group, find_slow_group, split, tell_slow_group
 from hpcdl.campaign.deciding import Doubt, Fleet, choose_controls, choose_late, decide, list_single
 from tests.unit.test_accept_planning import make_suite
 
@@ -157,6 +157,8 @@ def test_a_fleet_that_is_slow_together_is_halved():
     assert find_slow_group(FOUR, verdict, seen_of(BUS, (FOUR, 3.0))) == (FOUR, True)
     measured = seen_of(BUS, (FOUR, 3.0), (FOUR[:2], 9.0), (FOUR[2:], 3.0))
     assert find_slow_group(FOUR, verdict, measured) == (FOUR[2:], False)
+    assert tell_slow_group(FOUR, FOUR[2:]) == "slow together by halves: n3, n4"
+    assert "what joins them" in tell_slow_group(FOUR, FOUR)
 
 
 def test_a_line_that_is_a_part_is_brought_to_the_unit_of_the_halves():

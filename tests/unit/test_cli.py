@@ -32,6 +32,8 @@ COMMANDS = [
     "models",
     "published",
     "doctor",
+    "accept",
+    "baseline",
 ]
 WORKERS = ["torch", "horovod", "nvidia", "mpi4py", "pynvml"]
 HEAVY = [*WORKERS, "numpy", "scipy"]
