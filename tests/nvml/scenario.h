@@ -12,16 +12,17 @@
 #include <time.h>
 
 enum { OK = 0, UNKNOWN = 999 };
-enum { MAX_DEVICES = 64, MAX_ERRORS = 32, MAX_STEPS = 64, MAX_SLICES = 8, WORD = 96 };
+enum { MAX_DEVICES = 64, MAX_ERRORS = 32, MAX_STEPS = 64, MAX_SLICES = 8, MAX_EVENTS = 8, WORD = 96 };
 
 typedef struct { char name[WORD]; int code; double from_s; } Error;
+typedef struct { unsigned long long number; double from_s; int told; } Xid;
 typedef struct Device Device;
 typedef struct { int is_slice; Device *parent; char uuid[WORD]; } Slice;
 
 struct Device {
     int is_slice; /* 0; the first member of a slice's handle too */
     int index;
-    char uuid[WORD], name[WORD], profile[WORD];
+    char uuid[WORD], name[WORD], vbios[WORD], profile[WORD];
     unsigned architecture;
     double numbers[2 * MAX_STEPS + 2]; /* of the profile */
     int count;
@@ -30,7 +31,12 @@ struct Device {
     double module_w; /* the rest of the module; below 0: no module; NAN: a driver that knows no scopes */
     unsigned limit_mw, default_limit_mw, gpu_percent, memory_percent, sm_mhz, memory_mhz, celsius, generation, width, processes;
     unsigned long long used_bytes, total_bytes, reasons, violation_ns, ecc_errors;
-    double reasons_from_s;
+    double reasons_from_s, violation_share; /* of all time from then on */
+    double hot_from_s, link_from_s;         /* when the later temperature and link begin */
+    unsigned hot_celsius, link_generation, link_width;
+    unsigned rows[4]; /* remapped: correctable, uncorrectable, pending, failed */
+    Xid xids[MAX_EVENTS];
+    int xid_count, watched;
     int mig, energy_type, power_type;
     Error errors[MAX_ERRORS];
     int error_count;
@@ -111,7 +117,7 @@ static void add_device(const char *uuid) {
     d->index = device_count++;
     copy(d->uuid, uuid);
     copy(d->profile, "constant");
-    d->reset_s = INFINITY;
+    d->reset_s = d->hot_from_s = d->link_from_s = INFINITY;
     d->module_w = -1;
     d->energy_type = 3;
     d->power_type = 1;
@@ -144,8 +150,15 @@ static void add_slice(Device *d, const char *uuid) {
     d->mig = 1;
 }
 
+static void add_xid(Device *d, const char *rest) {
+    Xid *x = &d->xids[d->xid_count];
+    if (d->xid_count < MAX_EVENTS && sscanf(rest, "%lf %llu", &x->from_s, &x->number) == 2)
+        d->xid_count++;
+}
+
 static int read_device(Device *d, const char *key, char *rest) {
     if (!strcmp(key, "name")) copy(d->name, rest);
+    else if (!strcmp(key, "vbios")) copy(d->vbios, rest);
     else if (!strcmp(key, "architecture")) d->architecture = (unsigned)strtoul(rest, NULL, 10);
     else if (!strcmp(key, "profile")) read_profile(d, rest);
     else if (!strcmp(key, "counter")) sscanf(rest, "%lf %lf %lf", &d->counter_update_s, &d->counter_start_j, &d->reset_s);
@@ -156,9 +169,11 @@ static int read_device(Device *d, const char *key, char *rest) {
     else if (!strcmp(key, "utilisation")) sscanf(rest, "%u %u", &d->gpu_percent, &d->memory_percent);
     else if (!strcmp(key, "memory")) sscanf(rest, "%llu %llu", &d->used_bytes, &d->total_bytes);
     else if (!strcmp(key, "clocks")) sscanf(rest, "%u %u", &d->sm_mhz, &d->memory_mhz);
-    else if (!strcmp(key, "temperature")) d->celsius = (unsigned)strtoul(rest, NULL, 10);
-    else if (!strcmp(key, "reasons")) sscanf(rest, "%llu %lf %llu", &d->reasons, &d->reasons_from_s, &d->violation_ns);
-    else if (!strcmp(key, "pcie")) sscanf(rest, "%u %u", &d->generation, &d->width);
+    else if (!strcmp(key, "temperature")) sscanf(rest, "%u %lf %u", &d->celsius, &d->hot_from_s, &d->hot_celsius);
+    else if (!strcmp(key, "reasons")) sscanf(rest, "%llu %lf %llu %lf", &d->reasons, &d->reasons_from_s, &d->violation_ns, &d->violation_share);
+    else if (!strcmp(key, "pcie")) sscanf(rest, "%u %u %lf %u %u", &d->generation, &d->width, &d->link_from_s, &d->link_generation, &d->link_width);
+    else if (!strcmp(key, "rows")) sscanf(rest, "%u %u %u %u", &d->rows[0], &d->rows[1], &d->rows[2], &d->rows[3]);
+    else if (!strcmp(key, "xid")) add_xid(d, rest);
     else if (!strcmp(key, "ecc")) d->ecc_errors = strtoull(rest, NULL, 10);
     else if (!strcmp(key, "processes")) d->processes = (unsigned)strtoul(rest, NULL, 10);
     else if (!strcmp(key, "types")) sscanf(rest, "%d %d", &d->energy_type, &d->power_type);

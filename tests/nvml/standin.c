@@ -5,7 +5,7 @@
  */
 #include "scenario.h"
 
-enum { UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7 };
+enum { UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, TIMEOUT = 10 };
 enum { ENERGY = 83, AVERAGE = 185, INSTANT = 186 };
 
 /* ---- Errors ---- */
@@ -124,6 +124,12 @@ int nvmlDeviceGetName(Device *d, char *to, unsigned size) {
     return OK;
 }
 
+int nvmlDeviceGetVbiosVersion(Device *d, char *to, unsigned size) {
+    ASK(d, "nvmlDeviceGetVbiosVersion");
+    snprintf(to, size, "%s", d->vbios);
+    return OK;
+}
+
 TELL(nvmlDeviceGetIndex, unsigned, (unsigned)d->index)
 TELL(nvmlDeviceGetArchitecture, unsigned, d->architecture)
 
@@ -213,14 +219,14 @@ int nvmlDeviceGetFieldValues(Device *d, int count, Field *fields) {
 
 /* ---- What changes slowly ---- */
 
-TELL(nvmlDeviceGetCurrPcieLinkGeneration, unsigned, d->generation)
-TELL(nvmlDeviceGetCurrPcieLinkWidth, unsigned, d->width)
+TELL(nvmlDeviceGetCurrPcieLinkGeneration, unsigned, now_s() >= d->link_from_s ? d->link_generation : d->generation)
+TELL(nvmlDeviceGetCurrPcieLinkWidth, unsigned, now_s() >= d->link_from_s ? d->link_width : d->width)
 TELL(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, now_s() >= d->reasons_from_s ? d->reasons : 0)
 TELL(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, now_s() >= d->reasons_from_s ? d->reasons : 0)
 
 int nvmlDeviceGetTemperature(Device *d, int sensor, unsigned *to) {
     ASK(d, "nvmlDeviceGetTemperature");
-    *to = d->celsius;
+    *to = now_s() >= d->hot_from_s ? d->hot_celsius : d->celsius;
     return sensor ? INVALID_ARGUMENT : OK;
 }
 
@@ -246,10 +252,10 @@ int nvmlDeviceGetMemoryInfo(Device *d, unsigned long long *to) {
 }
 
 int nvmlDeviceGetViolationStatus(Device *d, int policy, unsigned long long *to) {
-    (void)policy;
     ASK(d, "nvmlDeviceGetViolationStatus");
     to[0] = (unsigned long long)(now_s() * 1e6);
-    to[1] = d->violation_ns;
+    double held_s = d->violation_share * fmax(0, now_s() - d->reasons_from_s);
+    to[1] = policy == 1 ? d->violation_ns + (unsigned long long)(held_s * 1e9) : 12345; /* by heat */
     return OK;
 }
 
@@ -269,5 +275,72 @@ int nvmlDeviceGetComputeRunningProcesses_v3(Device *d, unsigned *count, Process 
         return INSUFFICIENT_SIZE;
     for (unsigned i = 0; i < d->processes; i++)
         to[i] = (Process){1000 + i, 1u << 30, ~0u, ~0u};
+    return OK;
+}
+
+int nvmlDeviceGetRemappedRows(Device *d, unsigned *correctable, unsigned *uncorrectable, unsigned *pending, unsigned *failed) {
+    ASK(d, "nvmlDeviceGetRemappedRows");
+    *correctable = d->rows[0];
+    *uncorrectable = d->rows[1];
+    *pending = d->rows[2];
+    *failed = d->rows[3];
+    return OK;
+}
+
+/* ---- Events ---- */
+
+enum { XID_EVENT = 8, MAX_SETS = 16 };
+typedef struct { int used; } Set;
+typedef struct { Device *device; unsigned long long type, data; unsigned gpu_instance, compute_instance; } Event;
+
+static Set sets[MAX_SETS];
+
+int nvmlEventSetCreate(Set **to) {
+    ASK(&host, "nvmlEventSetCreate");
+    for (int i = 0; i < MAX_SETS; i++)
+        if (!sets[i].used) {
+            sets[i].used = 1;
+            *to = &sets[i];
+            return OK;
+        }
+    return UNKNOWN;
+}
+
+TELL(nvmlDeviceGetSupportedEventTypes, unsigned long long, XID_EVENT)
+
+/* What has happened before is never told. A device is watched by one set at a time. */
+int nvmlDeviceRegisterEvents(Device *d, unsigned long long types, Set *set) {
+    ASK(d, "nvmlDeviceRegisterEvents");
+    if (!set || !set->used || types != XID_EVENT)
+        return INVALID_ARGUMENT;
+    d->watched = 1 + (int)(set - sets);
+    for (int i = 0; i < d->xid_count; i++)
+        d->xids[i].told = now_s() >= d->xids[i].from_s;
+    return OK;
+}
+
+int nvmlEventSetWait_v2(Set *set, Event *to, unsigned timeout_ms) {
+    (void)timeout_ms;
+    ASK(&host, "nvmlEventSetWait");
+    if (!set || !set->used)
+        return INVALID_ARGUMENT;
+    for (int i = 0; i < device_count; i++) {
+        Device *d = &devices[i];
+        for (int j = 0; d->watched == 1 + (int)(set - sets) && j < d->xid_count; j++)
+            if (!d->xids[j].told && now_s() >= d->xids[j].from_s) {
+                d->xids[j].told = 1;
+                *to = (Event){d, XID_EVENT, d->xids[j].number, ~0u, ~0u};
+                return OK;
+            }
+    }
+    return TIMEOUT;
+}
+
+int nvmlEventSetFree(Set *set) {
+    if (!starts)
+        return UNINITIALIZED;
+    if (!set || !set->used)
+        return INVALID_ARGUMENT;
+    set->used = 0;
     return OK;
 }

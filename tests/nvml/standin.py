@@ -131,6 +131,9 @@ class Gpu:
     The counter is updated every `counter_update_s`, begins at `counter_start_j` and at `reset_s` begins anew from 0.
     A power reading is the mean over a window before its last update. `module_w` is what the rest of the module draws:
     None is no module, NaN a driver that knows no scopes. `value_types` are nvmlValueType_t of energies and powers.
+    From `reasons_from_s` on heat holds it back for `throttled_share` of the time, beside the `throttled_ns` before.
+    `later_c` is (from when, degrees), `later_link` (from when, generation, width). `rows` are remapped: correctable,
+    uncorrectable, pending, failed. `xids` are (when, number); what came before somebody watched is never told.
     """
 
     uuid: str
@@ -157,6 +160,12 @@ class Gpu:
     reasons: int = 0
     reasons_from_s: float = 0.0
     throttled_ns: int = 0
+    throttled_share: float = 0.0
+    later_c: tuple[float, int] | None = None
+    later_link: tuple[float, int, int] | None = None
+    rows: tuple[int, int, int, int] = (0, 0, 0, 0)
+    xids: tuple[tuple[float, int], ...] = ()
+    vbios: str = "96.00.74.00.01"
     pcie_generation: int = 5
     pcie_width: int = 16
     ecc_errors: int = 0
@@ -170,6 +179,7 @@ class Gpu:
         return [
             f"device {self.uuid}",
             f"name {self.name}",
+            f"vbios {self.vbios}",
             f"architecture {self.architecture}",
             f"profile {self.profile.line()}",
             f"counter {self.counter_update_s} {self.counter_start_j} {self.reset_s}",
@@ -180,9 +190,11 @@ class Gpu:
             f"utilisation {self.gpu_percent} {self.memory_percent}",
             f"memory {self.memory_used_bytes} {self.memory_total_bytes}",
             f"clocks {self.sm_clock_mhz} {self.memory_clock_mhz}",
-            f"temperature {self.temperature_c}",
-            f"reasons {self.reasons} {self.reasons_from_s} {self.throttled_ns}",
-            f"pcie {self.pcie_generation} {self.pcie_width}",
+            " ".join(["temperature", str(self.temperature_c), *map(str, self.later_c or ())]),
+            f"reasons {self.reasons} {self.reasons_from_s} {self.throttled_ns} {self.throttled_share}",
+            " ".join(map(str, ["pcie", self.pcie_generation, self.pcie_width, *(self.later_link or ())])),
+            f"rows {' '.join(map(str, self.rows))}",
+            *(f"xid {from_s} {number}" for from_s, number in self.xids),
             f"ecc {self.ecc_errors}",
             f"processes {self.processes}",
             f"types {self.value_types[0]} {self.value_types[1]}",

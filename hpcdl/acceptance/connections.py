@@ -1,0 +1,102 @@
+"""What passes between nodes, from probes: every pair, and allreduce over all of them or over a part."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpcdl.acceptance.evidence import Absence, Observation, Unit
+from hpcdl.analysis.communication import analyse_probe, bus_factor
+from hpcdl.records import Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpcdl.acceptance.fleet import Fleet
+    from hpcdl.analysis.communication import Communication, Links
+    from hpcdl.analysis.launch import LaunchResult
+    from hpcdl.probes import Probe
+
+BANDWIDTH, LATENCY = "link.bandwidth_bytes_per_s", "link.latency_s"
+ALLREDUCE, RATIO = "allreduce.bandwidth_bytes_per_s", "allreduce.expected_ratio"
+# Whose allreduce is that of the whole system; the others are parts of it, by name.
+ALL = "links"
+
+
+def observe_links(
+    result: LaunchResult, test: str, block: str, fleet: Fleet, *, planned: tuple[str, ...] = ()
+) -> Iterator[Observation | Absence]:
+    """Bandwidth and latency of every pair, bus bandwidth of the largest allreduce, and how that was to be expected.
+
+    Args:
+        result: A launch that probes.
+        test: 'links' over all nodes; another name over those of its hosts.
+        block: Names the launch in the evidence.
+        fleet: Knows the nodes.
+        planned: The nodes that were to meet, as far as that is known.
+    """
+    hosts = fleet.find_all(result.hosts) or planned
+    system = _name_group(test, hosts, fleet)
+    pairs = Unit("pair", system.name, system.nodes)
+    found = analyse_probe(result)
+    if isinstance(found, Missing) or result.probe is None:
+        reason = found.missing if isinstance(found, Missing) else "the probe left no record"
+        yield from (Absence(name, pairs, block, reason) for name in (BANDWIDTH, LATENCY))
+        yield from (Absence(name, system, block, reason) for name in (ALLREDUCE, RATIO))
+        return
+    links = _choose_links(found, fleet)
+    if isinstance(links, Missing):
+        yield from (Absence(name, pairs, block, links.missing) for name in (BANDWIDTH, LATENCY))
+        usual: float | Missing = links
+    else:
+        yield from _observe_pairs(links, block, fleet)
+        usual = float(np.nanmedian(links.bandwidth_bytes_per_s))
+    yield from _observe_allreduce(result.probe, usual, system, block)
+
+
+def _name_group(test: str, hosts: tuple[str, ...], fleet: Fleet) -> Unit:
+    if test == ALL or not hosts:
+        # A part of which nobody knows the nodes is named by what it was for.
+        return Unit("system", "all" if test == ALL else test, hosts or fleet.nodes)
+    return Unit("system", f"nodes {','.join(hosts)}", hosts)
+
+
+def _choose_links(found: Communication, fleet: Fleet) -> Links | Missing:
+    """Of several tables over the same pairs the last: GPUs talk over NCCL where they can, and that is what trains."""
+    if isinstance(found.links, Missing):
+        return found.links
+    links = found.links[-1]
+    strangers = [place for place in links.places if fleet.find(place) is None]
+    if strangers:
+        return Missing(missing=f"{strangers[0]} is no node of this fleet")
+    return links
+
+
+def _observe_pairs(links: Links, block: str, fleet: Fleet) -> Iterator[Observation]:
+    nodes = [fleet.find(place) or place for place in links.places]
+    for one in range(len(nodes)):
+        for other in range(one + 1, len(nodes)):
+            members = fleet.sort((nodes[one], nodes[other]))
+            unit = Unit("pair", "-".join(members), members)
+            yield Observation(BANDWIDTH, unit, block, (links.bandwidth_bytes_per_s[one][other],))
+            yield Observation(LATENCY, unit, block, (links.latency_s[one][other],))
+
+
+def _observe_allreduce(
+    probe: Probe, usual: float | Missing, system: Unit, block: str
+) -> Iterator[Observation | Absence]:
+    """Each link has to carry the bus bandwidth (nccl-tests, PERFORMANCE.md): that of the usual pair bounds it."""
+    largest = max(probe.allreduce, key=lambda one: one.size_bytes, default=None)
+    if largest is None:
+        reason = "no message was exchanged"
+        yield from (Absence(name, system, block, reason) for name in (ALLREDUCE, RATIO))
+        return
+    bus = bus_factor(probe.world_size) * largest.size_bytes / median(largest.seconds)
+    expected = None if isinstance(usual, Missing) else usual
+    yield Observation(ALLREDUCE, system, block, (bus,), expected=expected)
+    if isinstance(usual, Missing):
+        yield Absence(RATIO, system, block, usual.missing)
+    else:
+        yield Observation(RATIO, system, block, (bus / usual,))
