@@ -20,7 +20,7 @@ from hpcdl.acceptance.folder import AcceptanceFolder
 from hpcdl.certificate.differing import find_differences
 from hpcdl.certificate.document import DOCUMENT, MANIFEST, SIGNATURE, read_document, sum_file
 from hpcdl.certificate.signing import require_signing
-from hpcdl.certificate.verifying import Trust, verify_certificate
+from hpcdl.certificate.verifying import Trust, _compare_page, verify_certificate
 from hpcdl.certificate.writing import write_certificate
 from hpcdl.cli import certificate as commands
 from hpcdl.errors import Failure, Mistake
@@ -303,6 +303,16 @@ def test_a_page_that_says_something_else(unsigned):
     found = outcomes(verify_certificate(unsigned))
     assert found["verdict"] == "held"
     assert found["certificate.md"] == "failed"
+
+
+def test_a_page_in_html_may_hold_another_program_and_no_other_words():
+    page = b"""<meta http-equiv="Content-Security-Policy" content="script-src 'sha256-a'"><p>FAIL</p>
+<script type="application/json">{"v":1}</script><script>draw()</script>"""
+    assert _compare_page("c.html", "html", page, page).outcome == "held"
+    newer = page.replace(b"sha256-a", b"sha256-b").replace(b"draw()", b"draw(2)")
+    assert _compare_page("c.html", "html", newer, page).outcome == "could not look"
+    for was, now in ((b"FAIL", b"PASS"), (b'"v":1', b'"v":2')):
+        assert _compare_page("c.html", "html", page.replace(was, now), page).outcome == "failed"
 
 
 @pytest.mark.parametrize("what", ["missing", "added"])
