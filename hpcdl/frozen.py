@@ -115,6 +115,9 @@ def fields_at(model: type[BaseModel], loc: tuple[str, ...]) -> set[str]:
         if named:
             named = False
             continue
+        # The place of one in a list of such tables: what it is, was found above.
+        if part.isdecimal():
+            continue
         field = model.model_fields.get(part)
         inner = None if field is None else _find_model(field.annotation)
         if field is None or inner is None:

@@ -67,7 +67,7 @@ def _run_launch(launch: Launch, python: str, folder: LaunchFolder, stop: threadi
         with folder.output_path.open("ab", buffering=0) as log:
             for argv, environment in commands(launch, python, folder.path, os.environ):
                 children.append(_start(argv, environment, log))
-        _watch(children, stop)
+        _watch(children, stop, alone=launch.kind == "check")
     except OSError as problem:
         _complain(folder, f"hpcdl: the launch could not be started: {problem}\n")
     finally:
@@ -135,10 +135,11 @@ def _place(rank: int, world_size: int) -> dict[str, str]:
     }
 
 
-def _watch(children: list[subprocess.Popen[bytes]], stop: threading.Event) -> None:
-    """Until all have left, one has failed, or a person wants the end."""
+def _watch(children: list[subprocess.Popen[bytes]], stop: threading.Event, *, alone: bool) -> None:
+    """Until all have left, a person wants the end, or one has failed and the others wait for it."""
     while any(child.poll() is None for child in children):
-        if stop.wait(LOOK_S) or any(child.poll() not in {None, 0} for child in children):
+        failed = any(child.poll() not in {None, 0} for child in children)
+        if stop.wait(LOOK_S) or (failed and not alone):
             return
 
 

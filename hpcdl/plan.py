@@ -16,6 +16,8 @@ from hpcdl.spec import Benchmark, Device, Dtype, Engine, Layout, Metering, Sourc
 
 Launcher = Literal["srun", "mpirun", "direct"]
 Kind = Literal["train", "probe", "check"]
+# Why a launch of such a kind has no throughput.
+NO_TRAINING = {"probe": "a probe trains nothing", "check": "in a check of nodes each rank trains by itself"}
 # How images reach the step: as the source delivers them; a few of its batches held on the device; random numbers.
 Feed = Literal["streamed", "resident", "synthetic"]
 
@@ -264,6 +266,14 @@ def make_launches(
         )
         for index, one in enumerate(wanted, start=1)
     )
+
+
+def as_check(launch: Launch, check: NodeCheck, *, test: str = "") -> Launch:
+    """A check in the place of a launch that trains: its ranks meet nobody, and so need no PMI."""
+    pmi = None if launch.pmi is None else "none"
+    train = check.trainings[0] if check.trainings else launch.train
+    changes = {"kind": "check", "test": test, "pmi": pmi, "train": train, "check": check}
+    return launch.model_copy(update=changes)
 
 
 class _Wanted(NamedTuple):

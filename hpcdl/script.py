@@ -127,6 +127,8 @@ def _options(job: Job) -> Iterator[tuple[str, str | int | bool | None]]:
     yield "time", format_walltime(job.walltime_s)
     yield "signal", slurm.signal
     yield "open-mode", "append"
+    # A node that is lost between two checks is what they are to find: the others are still to be checked.
+    yield "no-kill", any(launch.kind == "check" for launch in job.launches)
     # A measurement that was started twice is not one.
     yield ("requeue" if slurm.requeue else "no-requeue"), True
     yield "export", slurm.export

@@ -22,6 +22,11 @@ PROBE_ROUND_S = 4
 # Assumed rates where nothing was measured yet: deliberately low, since a job that is cut off measured nothing.
 ASSUMED_FLOPS_PER_CORE = 10e9
 ASSUMED_FLOPS_PER_GPU = 2e12
+# A look that is bounded in seconds, with pipelines and matrix products beside it; sixteen exact steps of one thread.
+CHECK_S = 5
+ARITHMETIC_S = 60
+# Half of what a core decodes of photographs.
+ASSUMED_DECODING_PER_CORE = 150
 WALLTIME_MARGIN = 1.5
 
 
@@ -42,9 +47,25 @@ def estimate_walltime_s(
 def _launch_s(launch: Launch, images: int, seen_step_s: float | None) -> float:
     if launch.kind == "probe":
         return PROBE_S + PROBE_ROUND_S * (launch.nodes - 1)
+    if launch.kind == "check":
+        return _check_s(launch, images, seen_step_s)
     steps_s = _count_steps(launch, images) * _step_s(launch, seen_step_s)
     # A window that is filled comes after the first steps, and may be overrun by a little.
     return steps_s + 1.5 * (launch.train.min_window_s or 0)
+
+
+def _check_s(launch: Launch, images: int, seen_step_s: float | None) -> float:
+    """All looks of one rank, one after the other: those of its networks, and seconds for each of the others."""
+    check = launch.check
+    if check is None:
+        return 0.0
+    trainings = [launch.model_copy(update={"train": training}) for training in check.trainings]
+    steps_s = sum(_count_steps(one, images) * _step_s(one, seen_step_s) for one in trainings)
+    exact_s = sum(ARITHMETIC_S for one in trainings if "arithmetic" in check.checks)
+    decoded_s = images / ASSUMED_DECODING_PER_CORE / launch.cpus_per_task if "data" in check.checks else 0.0
+    timed = sum(CHECK_S for name in check.checks if name not in {"identity", "arithmetic", "train", "health"})
+    training_s = (steps_s + CHECK_S * len(trainings)) if "train" in check.checks else 0.0
+    return check.repeats * (training_s + timed) + exact_s + decoded_s + 1.5 * (check.soak_s or 0)
 
 
 def _count_steps(launch: Launch, images: int) -> int:

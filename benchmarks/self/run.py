@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 
 import compute
+import diagnosis
 import exchange
 import instruments
 import listing
@@ -43,6 +44,7 @@ BENCHES: dict[str, tuple[Callable[[], list[Row]], str]] = {
     "sampling": (sampling.measure, "about 3 minutes"),
     "pages": (pages.measure, "about a minute, and 500 MB of disk"),
     "loading": (loading.measure, "a minute"),
+    "diagnosis": (diagnosis.measure, "about 2 minutes"),
     "listing": (listing.measure, "about a minute"),
 }
 

@@ -51,12 +51,16 @@ class Trait:
 
 @dataclass(frozen=True)
 class Absence:
-    """A number or word that could not be had of a unit, and why. Never a pass."""
+    """A number or word that could not be had of a unit, and why. Never a pass.
+
+    `lasting`: to look again would not help, as where a tool is missing.
+    """
 
     metric: str
     unit: Unit
     block: str
     reason: str
+    lasting: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 <store>/acceptances/<id>/acceptance.json   what was asked; never changes
                          fleet.jsonl       nodes, as they joined
                          states.jsonl      what Slurm said of nodes, as it was asked
+                         references.toml   the baseline that it is held against, where there is one
                          runs/<run_id>/    the jobs, as any run is kept
 """
 
@@ -81,6 +82,10 @@ class AcceptanceFolder:
     @property
     def states_path(self) -> Path:
         return self.path / "states.jsonl"
+
+    @property
+    def references_path(self) -> Path:
+        return self.path / "references.toml"
 
     @property
     def runs(self) -> Store:

@@ -156,6 +156,8 @@ class Criterion(Frozen):
                 raise ValueError(
                     "equals needs no 'of': write equals = \"fleet\" for what most of the fleet have"
                 )
+            if self.equals != "fleet" and self.what.dimension != "text":
+                _require_quantity(self.equals, self.what)
             return self
         if self.what.dimension == "text":
             raise ValueError(f"{self.metric} is a word: ask for equals")
@@ -184,6 +186,13 @@ class Criterion(Frozen):
         """
         given = self.at_least if self.at_least is not None else self.at_most
         return read_part(given) if self.of else read_quantity(given, self.what)
+
+
+def _require_quantity(given: Threshold, metric: metrics.Metric) -> None:
+    try:
+        read_quantity(given, metric)
+    except HpcdlError as problem:
+        raise ValueError(str(problem).rstrip(".")) from None
 
 
 _QUANTITY = re.compile(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*")

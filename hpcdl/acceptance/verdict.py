@@ -16,8 +16,9 @@ class Decision(Frozen):
     """One requirement of one unit.
 
     `value`, its interval and `threshold` are in the metric's own unit, or parts of 1 where `relative`; a word where
-    the requirement is of a word. None: it could not be had, and `reason` says why. `open`: more measuring could
-    change it.
+    the requirement is of a word. None: it could not be had, and `reason` says why. The end of the interval towards
+    the better is as sure as a failure has to be (`Requirement.alpha`), the other as a pass (the confidence).
+    `open`: more measuring could change it.
     """
 
     unit: str

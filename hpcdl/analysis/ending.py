@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from hpcdl.checks import Checked
     from hpcdl.probes import Probe
     from hpcdl.records import Exit, Summary
 
@@ -70,9 +71,10 @@ def judge(
     world_size: int,
     exits: Sequence[Exit],
     *,
-    summary: Summary | Probe | None,
+    summary: Summary | Probe | Sequence[Checked] | None,
     began: bool,
     job: JobState | None = None,
+    alone: bool = False,
 ) -> Ending:
     """The state of a launch.
 
@@ -82,9 +84,11 @@ def judge(
     Args:
         world_size: How many ranks there must be.
         exits: Exit records, in any order; only those of the last restart count.
-        summary: What says that the launch was completed, where there is such a record: a summary, or a probe's.
+        summary: What says that the launch was completed, where there is such a record: a summary, a probe's, or
+            what a check has looked at.
         began: There are signs that the launch was started.
         job: What the executor says; None: nobody asked.
+        alone: No rank waits for another, so that none ends because of another's end.
     """
     last = _last_by_rank(exits, world_size)
     silent = tuple(rank for rank in range(world_size) if rank not in last)
@@ -97,7 +101,7 @@ def judge(
         return Ending("stopped", _tell_stop(last, job), silent=silent)
     if culprit is not None and not (silent and _looks_like_a_follower(culprit) and _is_over(job)):
         state: State = "refused" if culprit.outcome == "refused" else "failed"
-        return Ending(state, _tell(culprit, last, silent), culprit, silent)
+        return Ending(state, _tell(culprit, last, silent, alone=alone), culprit, silent)
     if silent:
         return _judge_silent(last, silent, job)
     if all(record.outcome == "completed" for record in last.values()):
@@ -160,8 +164,8 @@ def _pronoun(ranks: Iterable[int]) -> str:
     return "itself" if len(list(ranks)) == 1 else "themselves"
 
 
-def _judge_complete(summary: Summary | Probe | None) -> Ending:
-    if summary is None:
+def _judge_complete(summary: Summary | Probe | Sequence[Checked] | None) -> Ending:
+    if not summary:
         return Ending("failed", "every rank left with 0, but no summary says that the launch was completed.")
     return Ending("completed")
 
@@ -210,11 +214,14 @@ def _looks_like_a_follower(record: Exit) -> bool:
     return record.outcome == "hung" and waits and record.process_state not in HELD_UP
 
 
-def _tell(culprit: Exit, last: Mapping[int, Exit], silent: tuple[int, ...]) -> str:
+def _tell(culprit: Exit, last: Mapping[int, Exit], silent: tuple[int, ...], *, alone: bool) -> str:
     ended = [rank for rank, record in last.items() if rank != culprit.rank and record.outcome != "completed"]
     parts = [f"rank {culprit.rank} ({culprit.host}): {describe_exit(culprit)}"]
     if ended:
-        parts.append(f"{format_ranks(ended)} {'was' if len(ended) == 1 else 'were'} ended after it")
+        after = (
+            "did not complete either" if alone else f"{'was' if len(ended) == 1 else 'were'} ended after it"
+        )
+        parts.append(f"{format_ranks(ended)} {after}")
     if silent:
         parts.append(f"{format_ranks(silent)} left no exit record")
     return "; ".join(parts) + "."

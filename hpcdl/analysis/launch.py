@@ -9,12 +9,13 @@ from hpcdl.analysis import steps as step_numbers
 from hpcdl.analysis.ending import judge
 from hpcdl.analysis.energy import Electricity, measure_energy, withhold_energy
 from hpcdl.analysis.gate import Check, Evidence, examine, why_withheld
-from hpcdl.analysis.machines import find_disguise, gather_machines
+from hpcdl.analysis.machines import find_disguise, gather_checked, gather_machines
 from hpcdl.analysis.pace import Pace, measure_pace
 from hpcdl.analysis.readings import Withheld, derive, withhold
 from hpcdl.analysis.steps import StepStatistics
 from hpcdl.analysis.telling import list_findings, tell_restart, tell_story, why_unfinished
 from hpcdl.columns import EMPTY
+from hpcdl.plan import NO_TRAINING
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.energy import EnergyResult
     from hpcdl.analysis.machines import Machine
     from hpcdl.analysis.steps import Progress
+    from hpcdl.checks import Checked
     from hpcdl.columns import StepTable
     from hpcdl.estimates.intervals import Interval
     from hpcdl.plan import Launch
@@ -125,6 +127,7 @@ class _Records:
     environment: Environment | None
     summary: Summary | None
     probe: Probe | None
+    checks: Sequence[Checked]
     exits: Sequence[Exit]
     steps: StepTable | None
     traces: Sequence[Trace]
@@ -158,9 +161,22 @@ def analyse_launch(
     plan = plan or folder.plan()
     records = _read(folder, with_steps=with_steps)
     began = bool(records.environment or records.summary) or _has_begun(folder)
-    said = records.probe if plan.kind == "probe" else records.summary
-    ending = judge(plan.world_size, records.exits, summary=said, began=began, job=job)
+    ending = judge(
+        plan.world_size,
+        records.exits,
+        summary=_find_word(plan, records),
+        began=began,
+        job=job,
+        alone=plan.kind == "check",
+    )
     return _assemble(plan, ending, records, known or Electricity())
+
+
+def _find_word(plan: Launch, records: _Records) -> Summary | Probe | Sequence[Checked] | None:
+    """What says that the launch was completed."""
+    if plan.kind == "check":
+        return records.checks
+    return records.probe if plan.kind == "probe" else records.summary
 
 
 def _read(folder: LaunchFolder, *, with_steps: bool) -> _Records:
@@ -169,6 +185,7 @@ def _read(folder: LaunchFolder, *, with_steps: bool) -> _Records:
         environment=folder.environment(torn),
         summary=folder.summary(torn),
         probe=folder.probe(torn),
+        checks=folder.checks(torn),
         exits=folder.exits(torn),
         steps=folder.steps(torn) if with_steps else None,
         traces=folder.traces(torn) if with_steps else (),
@@ -182,7 +199,7 @@ def _has_begun(folder: LaunchFolder) -> bool:
 
 def _assemble(plan: Launch, ending: Ending, records: _Records, known: Electricity) -> LaunchResult:
     steps = EMPTY if records.steps is None else records.steps
-    machines = gather_machines(records.environment)
+    machines = gather_machines(records.environment) or gather_checked(records.checks)
     losses = step_numbers.trace_loss(steps)
     progress = step_numbers.find_progress(
         steps, planned=_planned_steps(plan, records), world_size=plan.world_size, loss=losses
@@ -232,8 +249,8 @@ def _assemble(plan: Launch, ending: Ending, records: _Records, known: Electricit
 
 
 def _measure_pace(plan: Launch, records: _Records, unfinished: str | None) -> Pace | Missing:
-    if plan.kind == "probe":
-        return Missing(missing="a probe trains nothing")
+    if plan.kind in NO_TRAINING:
+        return Missing(missing=NO_TRAINING[plan.kind])
     if records.summary is None:
         return Missing(missing=unfinished or "there is no summary")
     if records.steps is None:

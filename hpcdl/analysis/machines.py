@@ -6,22 +6,25 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hpcdl.records import Missing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hpcdl.records import Environment, Host
+    from hpcdl.checks import Checked
+    from hpcdl.records import Environment, Host, Reading
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One host as its ranks saw it. `cores_visible` and `threads` are those of one rank."""
+    """One host as its ranks saw it. `cores_visible` and `threads` are those of one rank; None: not told."""
 
     host: str
     boot_id: str
     ranks: tuple[int, ...]
     cpu: str
-    cores_visible: int
-    threads: int
+    cores_visible: int | None
+    threads: int | None
     memory_bytes: int | None
     gpus: tuple[str, ...]
     gpu_uuids: tuple[str, ...]
@@ -53,6 +56,35 @@ def _gather(views: list[Host]) -> Machine:
         gpus=tuple(view.gpu for view in views if view.gpu),
         gpu_uuids=tuple(view.gpu_uuid for view in views if view.gpu_uuid),
     )
+
+
+def gather_checked(checks: Iterable[Checked]) -> tuple[Machine, ...]:
+    """The same of a check, whose ranks do not meet: as each host's own identity tells. Nobody counts its threads."""
+    views: defaultdict[str, list[Checked]] = defaultdict(list)
+    for checked in sorted(checks, key=lambda one: one.rank):
+        views[checked.host].append(checked)
+    return tuple(_gather_checked(views_of_one) for views_of_one in views.values())
+
+
+def _gather_checked(views: list[Checked]) -> Machine:
+    told = next((view for view in views if view.check == "identity" and view.words), None)
+    words, numbers = (told.words, told.numbers) if told else ({}, {})
+    gpus = {view.device: view.model for view in views if view.device not in {"", "cpu"}}
+    return Machine(
+        host=views[0].host,
+        boot_id=words.get("boot_id", ""),
+        ranks=tuple(sorted({view.rank for view in views})),
+        cpu=words.get("cpu", ""),
+        cores_visible=_count(numbers.get("cores_visible")),
+        threads=None,
+        memory_bytes=_count(numbers.get("memory_bytes")),
+        gpus=tuple(gpus.values()),
+        gpu_uuids=tuple(gpus),
+    )
+
+
+def _count(reading: Reading | None) -> int | None:
+    return None if reading is None or isinstance(reading, Missing) else int(reading)
 
 
 def find_disguise(machines: Iterable[Machine], *, local: bool) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from hpcdl.plan import NO_TRAINING
 from hpcdl.records import Missing
 
 if TYPE_CHECKING:
@@ -169,8 +170,8 @@ def _describe_environment(launch: LaunchResult) -> Row:
 
 def _describe_rate(launch: LaunchResult) -> Row:
     why = launch.images_per_s.missing if isinstance(launch.images_per_s, Missing) else None
-    if launch.plan.kind == "probe":
-        return {"why_missing": "a probe trains nothing"}
+    if launch.plan.kind in NO_TRAINING:
+        return {"why_missing": NO_TRAINING[launch.plan.kind]}
     return {
         "images_per_s": _read(launch.images_per_s),
         "why_missing": why,

@@ -58,7 +58,7 @@ def write_bundle(
         raise Mistake(f"{target}: a bundle is a .tar.gz.", do=f"Write -o {target.name}.tar.gz.")
     with tempfile.TemporaryDirectory(prefix="hpcdl-bundle-") as text:
         folder = Path(text)
-        left_out = [path for run in runs for path in _copy(run, folder / RECORDS / run.path.name)]
+        left_out = [path for run in runs for path in copy_records(run.path, folder / RECORDS / run.path.name)]
         newest_s = int(max(path.stat().st_mtime for path in folder.rglob("*") if path.is_file()))
         manifest = _describe(runs, states, newest_s, force=force)
         report = make_report(folder, manifest)
@@ -75,19 +75,23 @@ def _require_distinct(runs: Sequence[RunFolder]) -> None:
         raise Mistake(f"run {twice} is named twice.", do="Name each run once.")
 
 
-def _copy(run: RunFolder, place: Path) -> list[str]:
-    """Copy the plain files of a run; returns what is none. Names with a dot first are files half written."""
+def copy_records(source: Path, place: Path) -> list[str]:
+    """Copy the plain files of a folder; returns what is none. Names with a dot first are files half written.
+
+    Raises:
+        Mistake: They cannot be copied.
+    """
     left_out = []
     try:
-        for path in sorted(run.path.rglob("*")):
-            copy = place / path.relative_to(run.path)
+        for path in sorted(source.rglob("*")):
+            copy = place / path.relative_to(source)
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 left_out.append(str(path))
             elif path.is_file() and not path.name.startswith("."):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, copy)
     except OSError as problem:
-        raise Mistake(f"the records of {run.path} cannot be copied ({problem}).") from None
+        raise Mistake(f"the records of {source} cannot be copied ({problem}).") from None
     return left_out
 
 

@@ -178,7 +178,7 @@ class Board:
         index, plan = launch.plan.index, launch.plan
         if index not in self._tasks:
             size = count(plan.nodes, "node") if plan.launcher == "srun" else count(plan.world_size, "rank")
-            what = plan.train.model if plan.kind == "train" else "probe"
+            what = plan.train.model if plan.kind == "train" else plan.kind
             label = f"{index} of {launches}  {what}  {size}"
             self._tasks[index] = self._progress.add_task(label, facts="", total=None)
         done, planned = _count(launch)
@@ -188,8 +188,8 @@ class Board:
 
 
 def _count(launch: LaunchResult) -> tuple[int, int | None]:
-    """Steps done and planned; a probe is one thing that is done or not."""
-    if launch.plan.kind == "probe":
+    """Steps done and planned; a probe or a check is one thing that is done or not."""
+    if launch.plan.kind != "train":
         return int(launch.state == "completed"), 1
     return launch.progress.steps_done, launch.progress.steps_planned
 
@@ -198,7 +198,7 @@ def _describe(launch: LaunchResult) -> str:
     progress = launch.progress
     if launch.state not in {"running", "completed"}:
         return str(launch.state)
-    if launch.plan.kind == "probe":
+    if launch.plan.kind != "train":
         return "done" if launch.state == "completed" else "measuring"
     if launch.state == "completed" and isinstance(launch.images_per_s, Missing):
         return "done, not published"

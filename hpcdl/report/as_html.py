@@ -73,6 +73,7 @@ def render(report: Report) -> str:
     """The report as the text of one HTML file."""
     drawn = {id(picture): _prepare(place, picture) for place, picture in enumerate(report.pictures)}
     style = _write_palette() + _fill_parts() + _read("report.css")
+    style += _read("stamp.css") if report.stamp else ""
     scripts = [*([_load_runtime(), _read("pictures.js")] if drawn else []), _read("sort.js")]
     head, _, tail = report.title.partition(" · ")
     first, sections = place_pictures(report)

@@ -67,6 +67,8 @@ def as_dict(report: Report) -> dict[str, Any]:
         "title": report.title,
         "badges": list(report.badges),
     }
+    if report.stamp:
+        data["stamp"] = report.stamp
     if report.kind == "runs":
         data["headline"] = [{"title": fact.title, "value": as_value(fact.cell)} for fact in report.headline]
         data["about"] = list(report.about)

@@ -23,8 +23,9 @@ def render(report: Report) -> str:
 
 def _write(report: Report) -> Iterator[str]:
     yield f"# {escape(report.title)}"
-    if report.badge:
-        yield from ("", f"**{escape(report.badge)}**")
+    # A stamp says what the badges say.
+    if report.stamp or report.badge:
+        yield from ("", f"**{escape(report.stamp or report.badge)}**")
     for line in report.about:
         yield from ("", escape(line))
     if report.headline:

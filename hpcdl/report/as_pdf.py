@@ -57,6 +57,7 @@ def gather(report: Report) -> dict[str, Any]:
         "head": head,
         "tail": tail,
         "badges": list(report.badges),
+        "stamp": report.stamp,
         "wide": is_wide(report),
         "colours": pick_colours(),
         "about": list(report.about),

@@ -36,6 +36,11 @@ BADGE_STYLES = {
     "withheld": "bold yellow",
     "FAILED": "bold red",
     "REHEARSAL": "bold magenta",
+    "PASS": "bold green",
+    "FAIL": "bold red",
+    "INSUFFICIENT EVIDENCE": "bold yellow",
+    "UNSIGNED": "bold yellow",
+    "SIGNED": "bold",
 }
 NOTE_STYLES = {"failure": "red", "rehearsal": "magenta", "warning": "yellow", "info": ""}
 STATE_STYLES = {"completed": "green", "running": "cyan", "planned": "dim", "stopped": "yellow"}
@@ -88,6 +93,8 @@ def _lay_out(report: Report, width: int) -> RenderableType:
     failures = [note for note in report.notes if note.kind == "failure"]
     others = [note for note in report.notes if note.kind != "failure"]
     parts: list[RenderableType] = [*_draw_header(report, width), *(_draw_note(note) for note in failures)]
+    if report.stamp:
+        parts.insert(0, Text(report.stamp, style="bold", overflow="fold"))
     told: list[str] = []
     for table in report.shown:
         parts.extend(["", *_draw_section(table, width, told, titled=len(report.shown) > 1)])

@@ -47,7 +47,19 @@ Unit = Literal[
     "MHz",
     "°C",
 ]
-Badge = Literal["published", "partial", "stopped", "withheld", "FAILED", "REHEARSAL"]
+Badge = Literal[
+    "published",
+    "partial",
+    "stopped",
+    "withheld",
+    "FAILED",
+    "REHEARSAL",
+    "PASS",
+    "FAIL",
+    "INSUFFICIENT EVIDENCE",
+    "UNSIGNED",
+    "SIGNED",
+]
 NoteKind = Literal["failure", "rehearsal", "warning", "info"]
 # How a line of `Report.more` begins that a format with pictures has no need of.
 PICTURED = "the same with pictures"
@@ -180,6 +192,7 @@ class Report:
 
     `pictures` show what the sections say; `sources` are the texts behind them, for formats that can fold them away.
     `headline` is the result in a few facts; `about` tells of which runs it is, a line for each.
+    `stamp` is what every page has to say, on its own: 'UNSIGNED'.
     """
 
     kind: Literal[
@@ -202,6 +215,10 @@ class Report:
         "history",
         "query",
         "bundle",
+        "certificate",
+        "verification",
+        "baseline",
+        "simulation",
     ]
     title: str
     badges: tuple[Badge, ...] = ()
@@ -212,6 +229,7 @@ class Report:
     sources: tuple[Source, ...] = ()
     headline: tuple[Fact, ...] = ()
     about: tuple[str, ...] = ()
+    stamp: str = ""
 
     @property
     def shown(self) -> tuple[Table, ...]:

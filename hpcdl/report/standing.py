@@ -47,7 +47,7 @@ def _make_row(launch: LaunchResult) -> tuple[Cell, ...]:
     progress = launch.progress
     return (
         launch.plan.index,
-        launch.plan.train.model if launch.plan.kind == "train" else "probe",
+        launch.plan.train.model if launch.plan.kind == "train" else launch.plan.kind,
         name_size(launch.plan.nodes, launch.world_size),
         launch.state,
         progress.text if launch.plan.kind == "train" else "",

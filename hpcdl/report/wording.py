@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.scaling import Scaling
 
 ENGINES = {"horovod": "Horovod", "ddp": "DDP", "single": "one rank", "auto": "engine not chosen yet"}
+KINDS = {"probe": "Communication", "check": "Checks of nodes"}
 TRANSPORTS = {"nccl": "NCCL", "mpi": "MPI", "gloo": "Gloo"}
 
 
@@ -98,10 +99,13 @@ def name_runs(results: Sequence[RunResult]) -> str:
     launches = [launch for result in results for launch in result.trainings or result.launches]
     if not launches:
         return join(result.job.name for result in results)
-    probing = all(launch.plan.kind == "probe" for launch in launches)
+    kinds = {launch.plan.kind for launch in launches}
+    probing = "train" not in kinds
     largest = max(launches, key=lambda launch: (len(launch.machines), launch.world_size))
     parts = [
-        "Communication" if probing else join(name_model(launch.plan.train.model) for launch in launches),
+        join(KINDS[kind] for kind in sorted(kinds))
+        if probing
+        else join(name_model(launch.plan.train.model) for launch in launches),
         "" if probing else _name_mode(launches),
         "" if probing else join(_name_batch(launch) for launch in launches),
         _name_engines(launches),

@@ -17,6 +17,16 @@ PHASES = (
     "update",
     "validate",
     "probe",
+    # Of a check: which of its looks it is at; "data" is above.
+    "identity",
+    "arithmetic",
+    "matrix",
+    "memory",
+    "storage",
+    "decode",
+    "train",
+    "health",
+    "soak",
     "end",
 )
 _LAYOUT = struct.Struct("<qq")

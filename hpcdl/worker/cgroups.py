@@ -1,4 +1,7 @@
-"""What CPU quota the kernel holds this process to, and for how long it has held it back; cgroups of both versions."""
+"""What the kernel holds this process to: CPU quota and memory, and for how long it has held it back.
+
+cgroups of both versions.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 
 PROC = Path("/proc/self")
 NO_QUOTA = Missing(missing="no CPU quota is set")
+NO_LIMIT = Missing(missing="no memory limit is set")
+NO_LIMIT_BYTES = 2**60
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,33 @@ def read_quota(proc: Path = PROC) -> Quota:
     return found[0]
 
 
-def _find_folders(proc: Path) -> Iterator[Path]:
-    """The folders of this process' CPU cgroup, the innermost first."""
+def read_memory_limit(proc: Path = PROC) -> Reading:
+    """Bytes: the tightest memory limit of this process' cgroup and all above it that can be seen.
+
+    Version 1 has no word for 'none': there it is the highest multiple of a page below 2^63.
+    """
+    found = [
+        text
+        for folder in _find_folders(proc, "memory")
+        for name in ("memory.max", "memory.limit_in_bytes")
+        for text in _read_lines(folder / name)[:1]
+    ]
+    if not found:
+        return Missing(missing="no memory cgroup of this process can be read")
+    limits = [int(text) for text in found if text.isdigit() and int(text) < NO_LIMIT_BYTES]
+    return float(min(limits)) if limits else NO_LIMIT
+
+
+def _find_folders(proc: Path, controller: str = "cpu") -> Iterator[Path]:
+    """The folders of this process' cgroup of a controller, the innermost first."""
     mounts = dict(_read_mounts(proc))
     for line in _read_lines(proc / "cgroup"):
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         # Version 2 names no controllers.
-        mount = mounts.get("cgroup2" if not controllers else "cpu" if "cpu" in controllers.split(",") else "")
+        mount = mounts.get(
+            "cgroup2" if not controllers else controller if controller in controllers.split(",") else ""
+        )
         if mount is None:
             continue
         parts = [part for part in path.split("/") if part not in {"", ".."}]
@@ -58,7 +82,7 @@ def _find_folders(proc: Path) -> Iterator[Path]:
 
 
 def _read_mounts(proc: Path) -> Iterator[tuple[str, Path]]:
-    """'cgroup2' and 'cpu' -> where they are mounted (man 5 proc, mountinfo)."""
+    """'cgroup2' and the controllers of version 1 -> where they are mounted (man 5 proc, mountinfo)."""
     for line in _read_lines(proc / "mountinfo"):
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()
@@ -66,8 +90,8 @@ def _read_mounts(proc: Path) -> Iterator[tuple[str, Path]]:
             continue
         if kind[0] == "cgroup2":
             yield "cgroup2", Path(fields[4])
-        elif kind[0] == "cgroup" and "cpu" in kind[2].split(","):
-            yield "cpu", Path(fields[4])
+        elif kind[0] == "cgroup":
+            yield from ((controller, Path(fields[4])) for controller in kind[2].split(","))
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -60,6 +60,10 @@ def _train(path: Path, reporter: Reporter, beacon: Beacon) -> tuple[Ended, int]:
             from hpcdl.worker.probe import probe
 
             probe(launch, place, folder, reporter, beacon)
+        elif launch.kind == "check":
+            from hpcdl.worker.check import look
+
+            look(launch, place, folder, reporter, beacon)
         else:
             from hpcdl.worker.training import train
 

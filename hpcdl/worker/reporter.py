@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
+from hpcdl.checks import Checked
 from hpcdl.frozen import Frozen
 from hpcdl.probes import Probe
 from hpcdl.records import Environment, Step, Summary
@@ -44,6 +45,13 @@ class Probed(Frozen):
     probe: Probe
 
 
+class Looked(Frozen):
+    """One look of a check; the supervisor writes it down at once."""
+
+    kind: Literal["looked"] = "looked"
+    checked: Checked
+
+
 class Ended(Frozen):
     """The rank's last words, whichever they are."""
 
@@ -52,7 +60,7 @@ class Ended(Frozen):
     reason: Annotated[str, AfterValidator(_make_printable)] = ""
 
 
-Message = Stepped | Prepared | Verified | Measured | Probed | Ended
+Message = Stepped | Prepared | Verified | Measured | Probed | Looked | Ended
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 

@@ -26,7 +26,7 @@ from hpcdl.store import LaunchFolder, RunFolder
 from hpcdl.worker import rank as rank_process
 from hpcdl.worker.beacon import Beacon
 from hpcdl.worker.place import read_place
-from hpcdl.worker.reporter import Ended, Measured, Prepared, Probed, Stepped, Verified, parse_message
+from hpcdl.worker.reporter import Ended, Looked, Measured, Prepared, Probed, Stepped, Verified, parse_message
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -52,6 +52,7 @@ class Supervisor:
         self._place = place
         self._folder = folder
         self._steps = Appender(folder.steps_path(place.host))
+        self._checks = Appender(folder.checks_path(place.host))
         self._beacon = Beacon.create()
         self._stacks = os.memfd_create("hpcdl-stacks", 0)
         self._unwritten: dict[Path, str] = {}
@@ -156,6 +157,10 @@ class Supervisor:
                 self._keep(self._folder.summary_path, summary.model_dump_json(indent=1))
             case Probed(probe=probe):
                 self._keep(self._folder.probe_path, probe.model_dump_json(indent=1))
+            case Looked(checked=checked):
+                # At once: a node that dies in its next look has told of this one.
+                self._checks.add(checked)
+                self._flush()
             case Ended():
                 self._ended = message
 
@@ -171,6 +176,7 @@ class Supervisor:
     def _write_out(self) -> None:
         """Steps first: a summary without the steps that it sums up would be believed."""
         self._steps.flush()
+        self._checks.flush()
         while self._unwritten:
             path, text = next(iter(self._unwritten.items()))
             publish(path, text)

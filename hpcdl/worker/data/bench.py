@@ -100,7 +100,7 @@ def measure(root: Path, model: str, *, threads: int, batch: int, seconds: float,
             for name in order:
                 # What the other one still makes ready ahead is no work of this one's window.
                 time.sleep(SETTLE_S)
-                windows[name].append(_measure_window(streams[name], ready[name], batch, seconds))
+                windows[name].append(measure_window(streams[name], ready[name], batch, seconds))
             print(json.dumps({"pair": pair + 1, "of": pairs}), flush=True)
     return Loading(
         images=len(paths),
@@ -126,7 +126,7 @@ def _make_request(root: Path, model: str, *, threads: int, batch: int) -> Reques
     )
 
 
-def _measure_window(stream: Iterator[Any], ready: int, batch: int, seconds: float) -> float:
+def measure_window(stream: Iterator[Any], ready: int, batch: int, seconds: float) -> float:
     """Images/s over at least so many seconds and four batches."""
     for _ in itertools.islice(stream, ready):
         pass

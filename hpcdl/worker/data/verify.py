@@ -12,7 +12,7 @@ from hpcdl.worker.data.pipeline import encode_paths, load
 from hpcdl.worker.data.quiet import DAMAGE, NO_GPU, hushed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hpcdl.worker.data.pipeline import Dali
     from hpcdl.worker.data.source import Progress
@@ -49,13 +49,25 @@ def verify(files: Sequence[str], threads: int, progress: Progress | None = None)
     Raises:
         Mistake: Names the first file that cannot be decoded, the reason, and what to do.
     """
+    for file, reason in find_damaged(files, threads, progress):
+        raise Mistake(f"{file}: {reason}.", do="Replace or remove it, and start again.")
+
+
+def find_damaged(
+    files: Sequence[str], threads: int, progress: Progress | None = None
+) -> Iterator[tuple[str, str]]:
+    """Those of `files` that cannot be decoded, and why, as they are found.
+
+    Raises:
+        Mistake: DALI is missing.
+    """
     dali = load()
     size = FILES_PER_THREAD * threads
     decoder = _build_decoder(dali, size, threads)
     for begin in range(0, len(files), size):
         batch = files[begin : begin + size]
         if not _decodes(decoder, batch):
-            _name_culprit(dali, batch)
+            yield from _name_culprits(dali, batch)
             decoder = _build_decoder(dali, size, threads)
         if progress is not None:
             progress(begin + len(batch), len(files))
@@ -82,14 +94,13 @@ def _decodes(decoder: Any, files: Sequence[str]) -> bool:
     return True
 
 
-def _name_culprit(dali: Dali, files: Sequence[str]) -> None:
+def _name_culprits(dali: Dali, files: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The files of a failed batch one by one; a decoder that failed cannot be used again."""
+    decoder = _build_decoder(dali, size=1, threads=1)
     for file in files:
-        if not _decodes(_build_decoder(dali, size=1, threads=1), [file]):
-            raise Mistake(
-                f"{file}: {diagnose(Path(file))}.",
-                do="Replace or remove it, and start again.",
-            )
+        if not _decodes(decoder, [file]):
+            yield file, diagnose(Path(file))
+            decoder = _build_decoder(dali, size=1, threads=1)
 
 
 def diagnose(file: Path) -> str:
