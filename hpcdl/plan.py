@@ -268,14 +268,6 @@ def make_launches(
     )
 
 
-def as_check(launch: Launch, check: NodeCheck, *, test: str = "") -> Launch:
-    """A check in the place of a launch that trains: its ranks meet nobody, and so need no PMI."""
-    pmi = None if launch.pmi is None else "none"
-    train = check.trainings[0] if check.trainings else launch.train
-    changes = {"kind": "check", "test": test, "pmi": pmi, "train": train, "check": check}
-    return launch.model_copy(update=changes)
-
-
 class _Wanted(NamedTuple):
     kind: Kind
     repeat: int

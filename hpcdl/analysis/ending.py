@@ -94,7 +94,8 @@ def judge(
     silent = tuple(rank for rank in range(world_size) if rank not in last)
     if not last:
         return _judge_without_exits(silent, began=began, job=job)
-    culprit = find_culprit(last.values())
+    goes_on = alone and bool(silent) and not _is_over(job)
+    culprit = None if goes_on else find_culprit(last.values())
     # Where Slurm takes a job away because a node is lost, its script asks the others to end: then the silence tells.
     stopped = _was_ended(job) or (_was_asked(last) and not silent)
     if culprit is not None and _looks_like_a_follower(culprit) and stopped:

@@ -10,9 +10,10 @@ import pytest
 from hpcdl.acceptance import metrics
 from hpcdl.analysis.job import analyse_run
 from hpcdl.errors import UnknownName
-from hpcdl.plan import NodeCheck, Size, as_check, resolve_training
+from hpcdl.plan import NodeCheck, Size, resolve_training
 from hpcdl.records import Missing
 from hpcdl.store import RunFolder
+from tests.check_launches import as_check
 from tests.data_requests import NEEDS_DALI
 from tests.engines.launching import explain, make_job, run
 from tests.photographs import make_tree
@@ -81,7 +82,7 @@ def check_here(store: Path, *checks: CheckName, ranks: int = 2, data_dir: Path |
         data_dir=str(data_dir) if data_dir else None,
         soak_s=0.5 if "soak" in checks else None,
     )
-    launch = as_check(job.launches[0], check, test="node")
+    launch = as_check(job.launches[0], check)
     (folder,) = run(job.model_copy(update={"launches": (launch,)}))
     return folder
 
@@ -176,7 +177,6 @@ def test_what_is_missing_or_dies_is_told_and_touches_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = make_tree(tmp_path / "tiles", classes=2, per_class=20, size=48)
-    (tmp_path / "both").mkdir()
     plant(tmp_path / "planted", monkeypatch, NO_DALI, rank=0)
     text = (tmp_path / "planted" / "sitecustomize.py").read_text()
     text += PLANTED.format(rank="1", what=DYING.strip())

@@ -12,6 +12,7 @@ from hpcdl.analysis.ending import JobState, describe_exit, find_culprit, format_
 from hpcdl.plan import cluster_sizes, make_launches
 from hpcdl.site import Site
 from hpcdl.spec import Benchmark
+from tests.check_launches import make_checked
 from tests.unit.records_maker import KILLED, STOPPED, Recording, make_exit, make_summary
 
 [LAUNCH] = make_launches(Benchmark(), Site(), cluster_sizes(Benchmark(), Site(), cores=8), launcher="srun")
@@ -212,3 +213,23 @@ def test_completed_only_ever_by_every_word(pairs, summarised, began):
     assert (ending.state == "completed") is every_word
     if ending.state not in {"planned", "running", "completed"}:
         assert ending.story
+
+
+# ---- Checks, whose ranks wait for nobody ----
+
+LOOKED = [make_checked()]
+
+
+def test_a_check_is_complete_when_every_rank_says_so_and_something_was_looked_at():
+    assert judge(4, COMPLETED, summary=LOOKED, began=True, alone=True).state == "completed"
+    assert judge(4, COMPLETED, summary=[], began=True, alone=True).state == "failed"
+
+
+def test_a_rank_of_a_check_that_failed_does_not_end_the_others():
+    exits = [make_exit(0, **OWN_ERROR), make_exit(1), make_exit(2, **KILLED)]
+    going_on = judge(4, exits, summary=LOOKED, began=True, job=JobState(over=False), alone=True)
+    assert (going_on.state, going_on.silent) == ("running", (3,))
+    ended = judge(4, [*exits, make_exit(3)], summary=LOOKED, began=True, alone=True)
+    assert ended.state == "failed"
+    assert ended.culprit.rank == 2
+    assert "rank 0 did not complete either" in ended.story

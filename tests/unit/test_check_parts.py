@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hpcdl.checks import Checked
 from hpcdl.errors import Mistake, Refused
-from hpcdl.plan import NodeCheck, as_check
+from hpcdl.plan import NodeCheck
 from hpcdl.records import Missing
 from hpcdl.worker import check as checking
 from hpcdl.worker.beacon import Beacon
@@ -26,6 +26,7 @@ from hpcdl.worker.check.post import Post, Pulse, Seen
 from hpcdl.worker.check.turns import Turn, take
 from hpcdl.worker.data.verify import find_damaged
 from hpcdl.worker.place import Place
+from tests.check_launches import as_check
 from tests.data_requests import NEEDS_DALI
 from tests.golden.jobs import make_job
 from tests.photographs import make_tree
@@ -46,7 +47,7 @@ class Said:
 
 def make_post(*, refusal="", local_rank=0, checks=("identity",)):
     check = NodeCheck(checks=checks)
-    launch = as_check(make_job().launches[0], check, test="node")
+    launch = as_check(make_job().launches[0], check)
     place = Place(rank=3, world_size=4, local_rank=local_rank, node=1, host="node2")
     return Post(launch, check, place, None, None, Said(), Pulse(Beacon.create()), refusal=refusal)
 

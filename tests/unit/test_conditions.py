@@ -14,7 +14,7 @@ import torch
 from hpcdl.power.clocks import Clocks, read_clocks
 from hpcdl.records import Missing
 from hpcdl.worker import conditions, processor
-from hpcdl.worker.cgroups import read_quota
+from hpcdl.worker.cgroups import NO_LIMIT, read_memory_limit, read_quota
 from hpcdl.worker.load import find_foreign, scan
 from hpcdl.worker.matrix import CPU_SIDE, MatrixProbe
 from hpcdl.worker.place import Place
@@ -83,6 +83,28 @@ def test_no_quota_is_none_and_throttling_is_still_counted(tmp_path):
 def test_a_path_that_leads_outside_of_a_container(tmp_path, path):
     quota = read_quota(make_v2(tmp_path, {"/": ("30000 100000", 0)}, path=path))
     assert quota.cores == 0.3
+
+
+def test_the_tightest_memory_limit_above_counts(tmp_path):
+    proc = make_v2(
+        tmp_path,
+        {"/": ("max 100000", 0), "/job": ("max 100000", 0), "/job/step": ("max 100000", 0)},
+        path="/job/step",
+    )
+    for folder, limit in (("job", "64000000000"), ("job/step", "max")):
+        (tmp_path / "unified" / folder / "memory.max").write_text(f"{limit}\n")
+    assert read_memory_limit(proc) == 64e9
+    (tmp_path / "unified" / "job" / "memory.max").write_text("max\n")
+    assert read_memory_limit(proc) == NO_LIMIT
+
+
+def test_a_memory_limit_of_version_1_whose_none_is_a_number(tmp_path):
+    proc = make_v1(tmp_path, {"/job": (-1, 0)})
+    (tmp_path / "memory" / "else").mkdir(parents=True)
+    for limit, read in (("9223372036854771712", NO_LIMIT), ("8589934592", 2.0**33)):
+        (tmp_path / "memory" / "else" / "memory.limit_in_bytes").write_text(f"{limit}\n")
+        assert read_memory_limit(proc) == read
+    assert isinstance(read_memory_limit(tmp_path / "nowhere"), Missing)
 
 
 def test_without_cgroups_nothing_is_known(tmp_path):

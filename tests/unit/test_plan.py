@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 from hpcdl import networks
 from hpcdl.errors import Mistake
 from hpcdl.plan import (
+    NodeCheck,
     Size,
     cluster_sizes,
     default_batch,
@@ -22,6 +25,7 @@ from hpcdl.settings import resolve_benchmark, shipped_benchmarks
 from hpcdl.site import Site
 from hpcdl.spec import Benchmark
 from hpcdl.walltime import STARTUP_S, estimate_walltime_s, format_walltime, parse_walltime_s
+from tests.check_launches import as_check
 
 ONE = Size(nodes=1, tasks_per_node=1, cpus_per_task=8, threads_per_core=1, gpus_per_node=0)
 
@@ -93,6 +97,21 @@ def test_any_text_is_a_walltime_or_a_mistake(text):
 def test_a_bad_walltime_is_quoted_and_the_right_forms_are_shown():
     with pytest.raises(Mistake, match=r"'9x' is not one that Slurm reads\. Write minutes"):
         parse_walltime_s("9x")
+
+
+def test_a_check_takes_as_long_as_its_looks_one_after_the_other():
+    [launch] = on_cluster(ask({"probe": "never"}, steps=20, warmup=5))
+    names = ("identity", "arithmetic", "matrix", "train", "health", "soak")
+    check = NodeCheck(checks=names, trainings=(launch.train, launch.train), repeats=3, soak_s=600)
+    launches = (as_check(launch, check),)
+    # Three times two networks of 2.5 s and a matrix product, 5 s beside each; two exact trainings; half as long again
+    # as the soak is to be; the start.
+    seconds = 3 * (2 * (2.5 + 5) + 5) + 2 * 60 + 1.5 * 600 + STARTUP_S
+    assert estimate_walltime_s(launches, seen_step_s=0.1) == 60 * math.ceil(1.5 * seconds / 60)
+    data = NodeCheck(checks=("data",), data_dir="/data")
+    # A thousand images a second on eight cores are more than is assumed.
+    longer = estimate_walltime_s((as_check(launch, data),), seen_step_s=None, images=1_200_000)
+    assert longer == 60 * math.ceil(1.5 * (1000 + STARTUP_S) / 60)
 
 
 # ---- Sizes ----

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from hpcdl import script
 from hpcdl.errors import Mistake
-from hpcdl.plan import Job
+from hpcdl.plan import Job, NodeCheck
+from tests.check_launches import as_check
 from tests.golden import keep_or_read
 from tests.golden.jobs import KEPT, RUN_ID, make_job
 
@@ -275,6 +276,30 @@ def test_hostile_values_go_through_a_whole_script_unharmed(values: dict[str, str
 
 
 # ---- Refusals --------------------------------------------------------------------------------------------------
+
+
+def test_the_ranks_of_a_check_end_neither_each_other_nor_the_job() -> None:
+    job = make_job(nodes=(2, 4), probe="never", bracket=False)
+    check = NodeCheck(checks=("identity",))
+    first, second = job.launches
+    checking = as_check(first, check).model_copy(update={"first_node": 2, "power": second.power})
+    text = script.render(job.model_copy(update={"launches": (checking, second)}))
+    steps = [
+        line for line in text.replace("\\\n", " ").splitlines() if re.search(r"\b(launch|sample) 00", line)
+    ]
+    alone = {"--kill-on-bad-exit=0", "--wait=0", "--no-kill"}
+    by_name = {tuple(line.split()[1:3]): set(line.split()) for line in steps}
+    checked = by_name["launch", checking.name]
+    assert alone | {"--relative=2", "--mpi=none"} <= checked
+    assert {"--relative=2", "--no-kill"} <= by_name["sample", checking.name]
+    trained = by_name["launch", second.name]
+    assert "--relative=0" in trained
+    assert not alone & trained
+    # srun takes the last word, and what holds for all launches stands before.
+    assert text.index("--kill-on-bad-exit=1") < text.index("--kill-on-bad-exit=0 --wait=0 --no-kill")
+    assert "#SBATCH --no-kill\n" in text
+    assert "no-kill" not in script.render(job).replace("no-kill=", "")
+    assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["nodes", "output", "job-name", "export", "no-requeue", "array"])

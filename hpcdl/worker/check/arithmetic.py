@@ -89,7 +89,10 @@ def _exactly() -> Iterator[None]:
 def _train(post: Post, training: Training) -> Fingerprint:
     """A few steps of the recipe at its first learning rate, in fp32, without dropout."""
     network = networks.find(training.model)
-    layout = choose_layout(training, network, post.device)
+    # On a GPU, gradients of overlapping pools are gathered in a fixed order in NCHW (ATen/native/cuda,
+    # DilatedMaxPool2d.cu, max_pool_backward_nchw).
+    gpu = post.device.type == "cuda"
+    layout = torch.contiguous_format if gpu else choose_layout(training, network, post.device)
     model = build(network, seed=training.seed, dropout=False).to(post.device, memory_format=layout)  # type: ignore[call-overload]
     optimizer = make_optimizer(model, network.recipe)
     batch = next(Synthetic(_request(post, training, layout)).open(1))
