@@ -37,7 +37,7 @@ class _Voice:
 
 def decide_words(case: Case, units: Sequence[Unit]) -> list[Decision]:
     """Each unit that must be equal to something."""
-    voices = [_Voice(unit, _collect_words(case, unit)) for unit in units]
+    voices = [_Voice(case.as_seen(unit), _collect_words(case, unit)) for unit in units]
     if case.criterion.equals == "fleet":
         return _decide_by_fleet(case, voices)
     wanted = _read_wanted(case)

@@ -30,7 +30,7 @@ def _find_centres(case: Case, units: Sequence[Unit]) -> dict[str, float]:
     alike: dict[str, list[float]] = {}
     for unit in units:
         if samples := case.samples_of(unit):
-            alike.setdefault(unit.model, []).append(median(samples))
+            alike.setdefault(case.as_seen(unit).model, []).append(median(samples))
     return {model: median(values) for model, values in alike.items() if len(values) >= FEWEST}
 
 
@@ -38,7 +38,9 @@ def _decide(case: Case, unit: Unit, centres: dict[str, float]) -> Decision:
     samples = case.samples_of(unit)
     if not samples:
         return case.lack_all(unit)
-    by, reason = _find_reference(case, unit, centres)
+    by, reason = (
+        (1.0, "") if case.criterion.of is None else _find_reference(case, case.as_seen(unit), centres)
+    )
     if reason:
         return case.lack(unit, reason, helps=False)
     return _hold_against(case, unit, _choose(case, samples) / by)
@@ -53,8 +55,6 @@ def _choose(case: Case, samples: Sequence[float]) -> float:
 def _find_reference(case: Case, unit: Unit, centres: dict[str, float]) -> tuple[float, str]:
     """What it is held against, or why there is no such thing."""
     criterion = case.criterion
-    if criterion.of is None:
-        return 1.0, ""
     if criterion.of == "fleet":
         found, reason = centres.get(unit.model), _say_alone(case, unit)
     elif criterion.of == "reference":

@@ -143,13 +143,12 @@ def _decide(case: Case, due: Due, alpha: float | None) -> tuple[Decision, ...]:
     if due.nobody:
         fleet = Unit("system", "all", case.seen.nodes)
         return (case.lack(fleet, due.nobody, helps=False),)
-    units = [case.as_seen(unit) for unit in due.units]
     if case.criterion.equals is not None:
-        decided = decide_words(case, units)
+        decided = decide_words(case, due.units)
     elif alpha is not None:
-        decided = decide_speeds(case, units, alpha)
+        decided = decide_speeds(case, due.units, alpha)
     else:
-        decided = decide_counts(case, units)
+        decided = decide_counts(case, due.units)
     return (*decided, *(_complete(case, lacking) for lacking in due.lacking))
 
 

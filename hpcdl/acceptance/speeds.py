@@ -92,10 +92,8 @@ def decide_speeds(case: Case, units: Sequence[Unit], alpha: float) -> list[Decis
 
 def _gather(case: Case, units: Sequence[Unit]) -> _Gathered:
     found = _Gathered([], [], [], [], {})
-    # Sorted: what comes out must not depend on the order in which it was seen.
-    names = sorted({number.block for unit in units for number in case.numbers_of(unit)})
-    blocks = {name: place for place, name in enumerate(names)}
-    for unit in units:
+    for named in units:
+        unit = case.as_seen(named)
         samples = list(_read_samples(case, unit))
         if reason := _find_defect(case, unit, [value for _, value in samples]):
             found.lacking[unit.name] = reason
@@ -105,7 +103,7 @@ def _gather(case: Case, units: Sequence[Unit]) -> _Gathered:
         for block, value in samples:
             found.logs.append(math.log(value))
             found.owners.append(owner)
-            found.blocks.append(blocks[block])
+            found.blocks.append(case.seen.blocks[block])
     return found
 
 

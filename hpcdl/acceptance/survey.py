@@ -38,6 +38,7 @@ class Seen:
 class Survey:
     """`seen` by metric; `units` as they are best known; `devices` and `software` of each node.
 
+    `blocks` are their places in the order of their names: what comes out must not depend on that of the evidence.
     `gpus` are those devices that are GPUs; `counted` how many each node says it has. Units of nodes that are not to
     be accepted are left out.
     """
@@ -49,6 +50,7 @@ class Survey:
     gpus: frozenset[str]
     counted: dict[str, int]
     software: dict[str, str]
+    blocks: dict[str, int]
 
     def find(self, metric: str) -> Seen:
         """All of a metric."""
@@ -72,7 +74,9 @@ def survey(evidence: Evidence) -> Survey:
     wanted = frozenset(evidence.nodes)
     seen: dict[str, Seen] = defaultdict(Seen)
     units: Units = {"system": {}, "node": {}, "device": {}, "pair": {}}
+    blocks = set()
     for number in evidence.observations:
+        blocks.add(number.block)
         if _admit(number.unit, wanted, units):
             seen[number.metric].numbers.setdefault(number.unit.name, []).append(number)
     for word in evidence.traits:
@@ -89,6 +93,7 @@ def survey(evidence: Evidence) -> Survey:
         gpus=frozenset(name for name in units["device"] if any(mark in name for mark in GPU_MARKS)),
         counted=_count_gpus(seen),
         software=_read_software(seen),
+        blocks={block: place for place, block in enumerate(sorted(blocks))},
     )
 
 
