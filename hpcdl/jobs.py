@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl import local, script, slurm
 from hpcdl.analysis.ending import JobState
+from hpcdl.analysis.job import analyse_run
 from hpcdl.durable import publish_record
 from hpcdl.errors import Failure, HpcdlError, Mistake
 from hpcdl.metering import SlurmEnergy, StepEnergy
@@ -108,6 +110,11 @@ class LocalRun:
 
 # How long Slurm's books and the nodes' last writes may lag behind.
 SETTLE_S = 90.0
+# After a job that went wrong a rank may have left no record at all: then there is nothing to wait for.
+SETTLE_BADLY_S = 15.0
+SETTLE_TICK_S = 0.5
+# Ranks that have not written how they ended may still do so.
+UNDER_WAY = JobState(over=False)
 # A run of this machine whose process has left.
 OVER = JobState(over=True)
 
@@ -115,6 +122,8 @@ OVER = JobState(over=True)
 @dataclass(frozen=True)
 class Standing:
     """What the executor says of a job: `word` is its own; `reason` is why it waits, or why it ended.
+
+    `nodes` are those that Slurm gave it, as a host list.
 
     `well` is Slurm's opinion that all went well. It is never the reason to believe so; it only tells how
     long to wait for records.
@@ -125,6 +134,7 @@ class Standing:
     reason: str = ""
     slurm_job_id: int | None = None
     well: bool = False
+    nodes: str = ""
 
     @property
     def job_state(self) -> JobState:
@@ -170,6 +180,7 @@ def _stand(submission: Submission | None, states: Mapping[int, slurm.JobState] |
         reason=state.reason,
         slurm_job_id=submission.slurm_job_id,
         well=state.state is slurm.State.COMPLETED,
+        nodes=state.nodes,
     )
 
 
@@ -212,6 +223,16 @@ def look_patiently(folder: RunFolder, before: Standing) -> Standing:
         return look([folder])[folder.run_id]
     except Failure:
         return replace(before, reason="Slurm does not answer; the job goes on")
+
+
+def settle(folder: RunFolder, standing: Standing) -> None:
+    """Slurm says that the job has ended: wait until the records say it too, for longer where all went well."""
+    deadline = time.monotonic() + (SETTLE_S if standing.well else SETTLE_BADLY_S)
+    while time.monotonic() < deadline:
+        states = {launch.state for launch in analyse_run(folder, UNDER_WAY, with_steps=False).launches}
+        if "running" not in states and not (standing.well and states - {"completed"}):
+            return
+        time.sleep(SETTLE_TICK_S)
 
 
 def keep_energy(folder: RunFolder, standing: Standing) -> None:

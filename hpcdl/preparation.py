@@ -46,17 +46,25 @@ def prepare_cluster_job(asked: Asked, store: Store, *, attempt: int = 1) -> Job:
     Raises:
         Mistake: What was asked does not fit the nodes, or its walltime is none.
     """
-    site, sources = asked.site, dict(asked.sources)
+    sources = dict(asked.sources)
+    site, limit_s = look_at_cluster(asked.site, sources)
+    sizes = cluster_sizes(asked.benchmark, site, cores=site.node.cores or 1)
+    filled = Asked(asked.benchmark, site, sources, asked.tags)
+    return _make_job(filled, store, sizes, "srun", attempt=attempt, limit_s=limit_s)
+
+
+def look_at_cluster(site: Site, sources: Sources) -> tuple[Site, int | None]:
+    """The site with what sinfo knows where nobody said it, and the partition's longest walltime, s (None: none known).
+
+    `sources` learns where the values came from.
+    """
     facts = slurm.node_facts(site.slurm.partition) if slurm.is_here() else None
     if facts is not None:
         found = {"cores": facts.cores, "threads_per_core": facts.threads_per_core, "gpus": facts.gpus}
         site = _fill_in(site, sources, found, "sinfo")
     here = {"cores": os.cpu_count() or 1}
     site = _fill_in(site, sources, here, "this machine (no site file, no sinfo)")
-    sizes = cluster_sizes(asked.benchmark, site, cores=site.node.cores or 1)
-    limit_s = facts.max_walltime_s if facts else None
-    filled = Asked(asked.benchmark, site, sources, asked.tags)
-    return _make_job(filled, store, sizes, "srun", attempt=attempt, limit_s=limit_s)
+    return site, facts.max_walltime_s if facts else None
 
 
 def prepare_local_job(asked: Asked, store: Store) -> Job:
@@ -67,21 +75,36 @@ def prepare_local_job(asked: Asked, store: Store) -> Job:
             Python is not.
     """
     sources = dict(asked.sources)
+    site, cores = look_here(asked.site, sources)
+    sizes = local_sizes(asked.benchmark, site, cores=cores)
+    launcher = local.choose_launcher(asked.benchmark.train.transport)
+    job = _make_job(Asked(asked.benchmark, site, sources, asked.tags), store, sizes, launcher, attempt=1)
+    return job.model_copy(update={"python": find_python_here(site)})
+
+
+def look_here(site: Site, sources: Sources) -> tuple[Site, int]:
+    """The site as this machine is, and the cores that this process may use; `sources` learns where they came from."""
     cpus = os.sched_getaffinity(0)
     found = {"threads_per_core": count_threads_per_core(cpus), "gpus": local.count_gpus()}
     # The site file describes the cluster's nodes; a wrong number here would be threads too few or too many.
-    node = asked.site.node.model_copy(update={"threads_per_core": None})
-    site = _fill_in(asked.site.model_copy(update={"node": node}), sources, found, "this machine")
-    sizes = local_sizes(asked.benchmark, site, cores=len(cpus) // found["threads_per_core"])
-    launcher = local.choose_launcher(asked.benchmark.train.transport)
-    job = _make_job(Asked(asked.benchmark, site, sources, asked.tags), store, sizes, launcher, attempt=1)
-    job = job.model_copy(update={"python": str(Path(job.python).expanduser())})
-    if shutil.which(job.python) is None:
+    node = site.node.model_copy(update={"threads_per_core": None})
+    filled = _fill_in(site.model_copy(update={"node": node}), sources, found, "this machine")
+    return filled, len(cpus) // found["threads_per_core"]
+
+
+def find_python_here(site: Site) -> str:
+    """The site's Python on this machine.
+
+    Raises:
+        Mistake: It is not here.
+    """
+    python = str(Path(choose_python(site)).expanduser())
+    if shutil.which(python) is None:
         raise Mistake(
-            f"there is no Python {job.python!r} on this machine.",
+            f"there is no Python {python!r} on this machine.",
             do="Correct [setup] python or venv in the site file.",
         )
-    return job
+    return python
 
 
 def _fill_in(site: Site, sources: Sources, found: Mapping[str, int], source: str) -> Site:
@@ -115,7 +138,7 @@ def _make_job(
         nodes=max(launch.nodes for launch in launches),
         walltime_s=_choose_walltime(asked, launches, store, sources, limit_s),
         run_dir=str(store.root / run_id),
-        python=_choose_python(site),
+        python=choose_python(site),
         benchmark=benchmark,
         site=site,
         sources=sources,
@@ -123,7 +146,8 @@ def _make_job(
     )
 
 
-def _choose_python(site: Site) -> str:
+def choose_python(site: Site) -> str:
+    """The Python that the site names, else the one that runs here."""
     if site.setup.python:
         return os.path.expandvars(site.setup.python)
     if site.setup.venv:

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from hpcdl.cli import (
+    accept,
+    baseline,
     data,
     doctor,
     estimate,
@@ -53,6 +55,18 @@ def hpcdl(
 app.command("submit", rich_help_panel="Measure")(start.submit)
 app.command("run", rich_help_panel="Measure")(start.run)
 app.command("probe", rich_help_panel="Measure")(probe.probe)
+app.add_typer(
+    accept.app,
+    name="accept",
+    rich_help_panel="Measure",
+    help="Accept a cluster: test its nodes, name the bad ones, certify.",
+)
+app.add_typer(
+    baseline.app,
+    name="baseline",
+    rich_help_panel="Know",
+    help="What accepted hardware did, for later fleets and weeks.",
+)
 app.command("list", rich_help_panel="Look")(listing.list_runs)
 app.command("status", rich_help_panel="Look")(look.status)
 app.command("logs", rich_help_panel="Look")(look.logs)

@@ -10,7 +10,6 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hpcdl import jobs, report, slurm
-from hpcdl.analysis.ending import JobState
 from hpcdl.analysis.job import analyse_run
 from hpcdl.cli import screen
 from hpcdl.errors import Failure, Mistake
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from hpcdl.store import RunFolder
 
 TICK_S = 0.5
-# Ranks that have not written how they ended may still do so.
-UNDER_WAY = JobState(over=False)
-# After a job that went wrong a rank may have left no record at all: then there is nothing to wait for.
-SETTLE_BADLY_S = 15.0
 # Once all launches have ended, so will the job: how often Slurm is asked then.
 SOON_S = 2.0
 
@@ -47,7 +42,7 @@ def follow_local(running: LocalRun, *, as_json: bool) -> NoReturn:
         with Board() as board:
             running.start()
             while not running.is_over():
-                board.show(analyse_run(running.folder, UNDER_WAY))
+                board.show(analyse_run(running.folder, jobs.UNDER_WAY))
                 board.rest()
     except KeyboardInterrupt:
         interrupted = True
@@ -91,18 +86,8 @@ def _watch(folder: RunFolder, board: Board) -> Standing:
         board.rest()
         if result.state not in {"planned", "running"}:
             pause_s = min(pause_s, SOON_S)
-    _settle(folder, standing)
+    jobs.settle(folder, standing)
     return standing
-
-
-def _settle(folder: RunFolder, standing: Standing) -> None:
-    """Slurm says that the job has ended: wait until the records say it too, for longer where all went well."""
-    deadline = time.monotonic() + (jobs.SETTLE_S if standing.well else SETTLE_BADLY_S)
-    while time.monotonic() < deadline:
-        states = {launch.state for launch in analyse_run(folder, UNDER_WAY, with_steps=False).launches}
-        if "running" not in states and not (standing.well and states - {"completed"}):
-            return
-        time.sleep(TICK_S)
 
 
 def _finish(

@@ -215,6 +215,7 @@ class Report:
         "history",
         "query",
         "bundle",
+        "acceptance",
         "certificate",
         "verification",
         "baseline",

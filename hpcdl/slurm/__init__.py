@@ -9,17 +9,21 @@ from hpcdl.slurm.client import (
     accounting_is_on,
     cancel,
     energies,
+    expand_hosts,
     find_by_name,
+    fold_hosts,
     is_here,
     node_facts,
+    node_states,
     pmi_types,
     states,
     submit,
+    switches,
     test,
     version,
 )
 from hpcdl.slurm.commands import Ambiguous, Unreachable
-from hpcdl.slurm.nodes import NodeFacts
+from hpcdl.slurm.nodes import NodeFacts, NodeWord, is_fit
 from hpcdl.slurm.pace import waits_s
 from hpcdl.slurm.words import JobState, State
 
@@ -27,17 +31,23 @@ __all__ = [
     "Ambiguous",
     "JobState",
     "NodeFacts",
+    "NodeWord",
     "State",
     "Unreachable",
     "accounting_is_on",
     "cancel",
     "energies",
+    "expand_hosts",
     "find_by_name",
+    "fold_hosts",
+    "is_fit",
     "is_here",
     "node_facts",
+    "node_states",
     "pmi_types",
     "states",
     "submit",
+    "switches",
     "test",
     "version",
     "waits_s",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from hpcdl.slurm.nodes import NodeFacts
+    from hpcdl.slurm.nodes import NodeFacts, NodeWord
     from hpcdl.slurm.words import JobState
 
 # What would be nice to know is not worth a long wait.
@@ -58,6 +58,39 @@ def node_facts(partition: str | None = None) -> NodeFacts | None:
     chosen = [f"--partition={partition}"] if partition else []
     answer = _ask_aside(["sinfo", "--noheader", "--exact", f"--format={nodes.SINFO_FORMAT}", *chosen])
     return nodes.read_sinfo(answer.out, partition) if answer else None
+
+
+def node_states(partition: str | None = None) -> dict[str, NodeWord] | None:
+    """What Slurm says of each node (of a partition), in its order; None where it does not answer."""
+    chosen = [f"--partition={partition}"] if partition else []
+    argv = ["sinfo", "--Node", "--all", "--noheader", f"--format={nodes.STATES_FORMAT}", *chosen]
+    answer = _ask_aside(argv)
+    return nodes.read_states(answer.out) if answer else None
+
+
+def expand_hosts(text: str) -> tuple[str, ...]:
+    """'node[1-3]' as names, each once.
+
+    Raises:
+        Failure: scontrol does not understand it; its words.
+        Mistake: There is no Slurm here.
+    """
+    names = _demand(["scontrol", "show", "hostnames", text], timeout_s=ASIDE_TIMEOUT_S).out.split()
+    return tuple(dict.fromkeys(names))
+
+
+def fold_hosts(names: Iterable[str]) -> str:
+    """Names as a host list, such as 'node[1-3]'; by commas where scontrol cannot be asked."""
+    joined = ",".join(names)
+    answer = _ask_aside(["scontrol", "show", "hostlist", joined])
+    return answer.out.strip() if answer and answer.out.strip() else joined
+
+
+def switches() -> dict[str, tuple[str, ...]]:
+    """The nodes on each switch that Slurm knows of; none where it has no topology."""
+    answer = _ask_aside(["scontrol", "show", "topology"])
+    found = nodes.read_topology(answer.out) if answer else {}
+    return {name: expand_hosts(hosts) for name, hosts in found.items()}
 
 
 def test(script: str) -> str:

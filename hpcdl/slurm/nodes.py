@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from hpcdl.errors import Mistake
 from hpcdl.walltime import parse_walltime_s
 
+# One row for each node and partition; what may hold the separator itself comes last.
+STATES_FORMAT = "%N|%T|%E"
 # Partition (the default one with a star), nodes, CPUs, GRES, longest walltime, and sockets:cores:threads; one
 # row for each kind of node.
 SINFO_FORMAT = "%P|%D|%c|%G|%l|%z"
 
+# Suffixes of a state (man sinfo): it does not answer, or is about to go; and those under which it can be had.
+_UNFIT_FLAGS = "*@^%!"
+_FLAGS = "*~#!%$@^-"
+_FIT = frozenset({"idle", "mixed", "allocated", "allocated+", "completing", "planned", "reserved", "maint"})
 _GPU = re.compile(r"(?:^|,)gpu(?::(?P<type>[^:,()]+))?:(?P<count>\d+)(?=[(,]|$)", re.ASCII)
+_SWITCH = re.compile(r"^\s*SwitchName=(?P<name>\S+) Level=0 .*?\bNodes=(?P<nodes>\S+)", re.MULTILINE)
 _PMI = re.compile(r"^(?:srun: )?\s*(?P<name>[a-z]\w*)$", re.ASCII)
 _PMIX_VERSIONS = re.compile(r"plugin versions available: (?P<names>[\w, ]+)", re.ASCII)
 
@@ -104,3 +111,47 @@ def keeps_accounts(text: str) -> bool:
     """Whether `scontrol show config` names a place where accounting is stored."""
     match = re.search(r"^AccountingStorageType\s*=\s*(\S+)", text, re.MULTILINE)
     return match is not None and match[1] not in {"accounting_storage/none", "(null)"}
+
+
+@dataclass(frozen=True)
+class NodeWord:
+    """What Slurm says of one node: its state in Slurm's words, and the reason that somebody gave."""
+
+    node: str
+    state: str
+    reason: str = ""
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether jobs can get it, now or when those that it has are over: it is not down, drained or silent."""
+        return is_fit(self.state)
+
+    def can_begin(self, *, reserved: bool) -> bool:
+        """Whether a job could begin on it at once; `reserved`: it is submitted to a reservation."""
+        bare = self.state.rstrip(_FLAGS)
+        return self.is_fit and (bare == "idle" or (reserved and bare in {"reserved", "maint"}))
+
+
+def is_fit(state: str) -> bool:
+    """Whether a state in the words of `sinfo --format=%T` ('idle', 'down*') lets jobs have the node."""
+    bare = state.rstrip(_FLAGS)
+    return bare in _FIT and not set(state[len(bare) :]) & set(_UNFIT_FLAGS)
+
+
+def read_states(text: str) -> dict[str, NodeWord]:
+    """Nodes by name, in Slurm's order, from `sinfo --Node --noheader --format` with STATES_FORMAT."""
+    found = {}
+    for line in text.splitlines():
+        name, *rest = line.split("|", 2)
+        if len(rest) == 2 and name.strip() and rest[0].strip():
+            reason = rest[1].strip()
+            found[name.strip()] = NodeWord(name.strip(), rest[0].strip(), "" if reason == "none" else reason)
+    return found
+
+
+def read_topology(text: str) -> dict[str, str]:
+    """The switches that nodes hang on, by name: their nodes as a host list; from `scontrol show topology`.
+
+    Switches above them join switches, and are left out.
+    """
+    return {match["name"]: match["nodes"] for match in _SWITCH.finditer(text)}

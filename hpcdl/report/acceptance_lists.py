@@ -1,0 +1,116 @@
+"""What `hpcdl accept list`, `suites` and `suspects` show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcdl.report.content import Column, Report, Table
+from hpcdl.report.wording import join
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hpcdl.acceptance.folder import AcceptanceFolder
+    from hpcdl.acceptance.suite import Criterion, Suite
+    from hpcdl.acceptance.verdict import Culprit
+
+ACCEPTANCES = (
+    Column("accept", "acceptance", left=True),
+    Column("suite", "suite", left=True),
+    Column("executor", "on", left=True, rank=3),
+    Column("nodes", "nodes"),
+    Column("jobs", "jobs", rank=1),
+    Column("created", "begun, UTC", left=True, rank=2),
+)
+SUITES = (
+    Column("suite", "suite", left=True),
+    Column("tests", "tests", left=True, rank=2),
+    Column("requirements", "requires"),
+    Column("minutes", "min, at most", rank=1, listed="minutes at most, on four nodes"),
+    Column("about", "about", left=True),
+)
+CRITERIA = (
+    Column("criterion", "requirement", left=True),
+    Column("metric", "of", left=True),
+    Column("asked", "asked", left=True),
+    Column("severity", "severity", left=True, rank=2),
+    Column("why", "why", left=True, rank=1),
+)
+SUSPECTS = (Column("unit", "who", left=True), Column("sentence", "what is known", left=True))
+
+
+def list_acceptances(folders: Sequence[AcceptanceFolder]) -> Report:
+    """Those of a store, oldest first."""
+    rows = []
+    for folder in folders:
+        asked = folder.asked()
+        nodes = len(folder.fleet())
+        rows.append(
+            (
+                folder.accept_id,
+                asked.suite.name,
+                "Slurm" if asked.executor == "slurm" else "this machine",
+                f"{nodes} of {asked.nodes}" if asked.nodes and asked.nodes > nodes else str(nodes),
+                len(folder.runs.names()),
+                f"{asked.created_utc:%Y-%m-%d %H:%M}",
+            )
+        )
+    return Report(
+        kind="acceptance",
+        title="acceptances",
+        sections=(Table("acceptances", "Acceptances", ACCEPTANCES, tuple(rows)),),
+    )
+
+
+def list_suites(suites: Mapping[str, Suite], minutes: Mapping[str, int]) -> Report:
+    """The built-in suites; `minutes` is the walltime that each would ask for on four nodes."""
+    rows = tuple(
+        (name, describe_tests(suite), len(suite.criteria), minutes[name], suite.about)
+        for name, suite in suites.items()
+    )
+    return Report(
+        kind="acceptance",
+        title="suites of acceptance",
+        sections=(Table("suites", "Suites", SUITES, rows),),
+        more=("what one requires: hpcdl accept suites NAME",),
+    )
+
+
+def describe_tests(suite: Suite) -> str:
+    """What is run, in words."""
+    tests = suite.tests
+    alone = [", ".join(tests.node.checks)] if tests.node else []
+    together = [name for name in ("links", "scaling", "convergence") if getattr(tests, name) is not None]
+    return "; ".join([*alone, join(together)] if together else alone)
+
+
+def describe_suite(suite: Suite) -> Report:
+    """One suite: what it tests, and all that it requires."""
+    rows = tuple((one.name, one.metric, _ask(one), one.severity, one.why) for one in suite.criteria)
+    return Report(
+        kind="acceptance",
+        title=f"suite {suite.name}: {suite.about}",
+        sections=(Table("criteria", f"Tests: {describe_tests(suite)}", CRITERIA, rows),),
+    )
+
+
+def _ask(criterion: Criterion) -> str:
+    whose = {
+        "fleet": "of the fleet's median",
+        "reference": "of the baseline's",
+        "expectation": "of what a model expects",
+    }
+    if criterion.equals is not None:
+        return "as most of the fleet" if criterion.equals == "fleet" else f"is {criterion.equals}"
+    line = f"at least {criterion.at_least}" if criterion.is_floor else f"at most {criterion.at_most}"
+    return f"{line} {whose[criterion.of]}" if criterion.of else line
+
+
+def list_suspects(culprits: Sequence[Culprit], name: str) -> Report:
+    """Who is at fault, a sentence each."""
+    rows = tuple((culprit.unit, "; ".join([culprit.symptom, *culprit.clues])) for culprit in culprits)
+    return Report(
+        kind="acceptance",
+        title=f"{name}: " + (f"{len(rows)} at fault" if rows else "nobody is at fault"),
+        sections=(Table("suspects", "Suspects", SUSPECTS, rows),) if rows else (),
+    )
