@@ -41,8 +41,8 @@ WRONG_GRADIENT = """
         backward(loss, *args, **kwargs)
         calls.append(loss)
         if len(calls) == 3:
-            weight = next(t for t in __import__("gc").get_objects() if type(t) is torch.nn.Parameter)
-            weight.grad.view(-1)[0] += 0.5
+            found = (t for t in __import__("gc").get_objects() if type(t) is torch.nn.Parameter)
+            next(t.grad for t in found if t.grad is not None).mul_(1.5)
 
     torch.Tensor.backward = go_wrong_once
 """
@@ -163,6 +163,7 @@ def test_a_wrong_gradient_and_a_damaged_file_are_found(
     plant(tmp_path / "planted", monkeypatch, WRONG_GRADIENT, rank=1)
     folder = check_here(tmp_path, "arithmetic", "data", data_dir=tree)
     sound, wrong = sorted(pick(folder, "arithmetic"), key=lambda one: one.rank)
+    assert (sound.reason, wrong.reason) == ("", "")
     assert sound.words["digest"] != wrong.words["digest"], explain(folder)
     # Once, in the third step: the loss of the fourth is the first that differs, and the second time is right.
     pairs = zip(sound.words["losses"].split(), wrong.words["losses"].split(), strict=True)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 from hpcdl.checks import Checked
 from hpcdl.errors import Mistake, Refused
 from hpcdl.plan import NodeCheck
+from hpcdl.power.health import KEYS
 from hpcdl.records import Missing
 from hpcdl.worker import check as checking
 from hpcdl.worker.beacon import Beacon
 from hpcdl.worker.check import arithmetic, health, identity, memory, nic, soak, software, storage
 from hpcdl.worker.check.data import digest_contents
-from hpcdl.worker.check.gpus import Gpu
+from hpcdl.worker.check.gpus import Gpu, list_gpus
 from hpcdl.worker.check.post import Post, Pulse, Seen
 from hpcdl.worker.check.turns import Turn, take
 from hpcdl.worker.data.verify import find_damaged
@@ -29,6 +31,8 @@ from hpcdl.worker.place import Place
 from tests.check_launches import as_check
 from tests.data_requests import NEEDS_DALI
 from tests.golden.jobs import make_job
+from tests.nvml import standin
+from tests.nvml.standin import Scenario
 from tests.photographs import make_tree
 from tests.unit.records_maker import make_conditions
 
@@ -229,7 +233,8 @@ def test_a_file_is_read_to_its_end(tmp_path):
     ("cached", "words"),
     [
         ([False, False], "had none of the files"),
-        ([True, False, True], "may have served 2 of 3 files"),
+        ([True, False, True], "may have served some of the files"),
+        ([True, *[False] * 99], "had next to none of the files"),
         ([None, False], "may have served them: this file system does not tell"),
     ],
 )
@@ -391,15 +396,51 @@ def test_where_one_window_could_not_be_looked_into_nobody_knows():
     assert health.sum_up([])["foreign_cores"] == health.NOTHING_TRAINED
 
 
-def test_a_gpu_that_nobody_can_ask_is_not_a_healthy_one():
-    post = make_post()
-    post.watching, post.why_unwatched = health.Watching({}), "NVMLError: Driver Not Loaded"
-    post.watching.gpus = {"GPU-1": "H100"}
-    gpu, cpu, node = health.look(post, None)
-    assert (gpu.device, gpu.model) == ("GPU-1", "H100")
-    assert set(gpu.numbers.values()) == {Missing(missing="NVMLError: Driver Not Loaded")}
+@pytest.fixture
+def gpus(monkeypatch, tmp_path):
+    """Puts GPUs into this process, on a node that trains on its processor."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler")
+    library = standin.build(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def put_in(*gpus, errors=()):
+        standin.put_in(monkeypatch, library, Scenario(gpus, errors=errors).write(tmp_path / "scenario"))
+
+    return put_in
+
+
+def look_at_health(post):
+    with health.watching(post):
+        return list(health.look(post, None))
+
+
+def test_the_first_rank_looks_at_all_gpus_of_a_node_that_trains_on_its_processor(gpus):
+    gpus(standin.Gpu("GPU-1", temperature_c=88), standin.Gpu("GPU-2", name="NVIDIA A100"))
+    one, two, cpu, node = look_at_health(make_post(checks=("health",)))
+    assert [(one.device, one.model), (two.device, two.model)] == [
+        ("GPU-1", "NVIDIA H100 80GB HBM3"),
+        ("GPU-2", "NVIDIA A100"),
+    ]
+    assert (one.numbers["temperature_c"], two.numbers["temperature_c"]) == (88.0, 61.0)
+    assert set(one.numbers) == set(KEYS)
     assert set(cpu.numbers) == {"temperature_c", "clock_mhz"}
-    assert node.device == ""
+    assert (node.device, set(node.numbers)) == ("", {"cpu_throttled_s", "foreign_cores"})
+    [second] = look_at_health(make_post(local_rank=1, checks=("health",)))
+    assert second.device is None
+    assert [gpu.name for gpu in list_gpus()] == ["NVIDIA H100 80GB HBM3", "NVIDIA A100"]
+
+
+def test_a_gpu_that_nobody_can_ask_is_not_a_healthy_one(gpus, monkeypatch):
+    gpus(standin.Gpu("GPU-1"))
+
+    def refuse(uuids):
+        raise OSError("no such driver")
+
+    monkeypatch.setattr(health, "Watch", refuse)
+    gpu, *_ = look_at_health(make_post(checks=("health",)))
+    assert set(gpu.numbers.values()) == {Missing(missing="OSError: no such driver")}
+    assert set(gpu.numbers) == set(KEYS)
 
 
 def test_the_hottest_of_what_was_read():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hpcdl.power.health import KEYS, Watch
 from hpcdl.records import Missing
 from hpcdl.worker import processor
-from hpcdl.worker.check.gpus import list_gpus, load_health
+from hpcdl.worker.check.gpus import list_gpus
 from hpcdl.worker.check.post import Seen
 from hpcdl.worker.check.soak import find_hottest
 
@@ -22,40 +23,40 @@ NOTHING_TRAINED = Missing(missing="nothing was trained, so that nobody watched")
 
 
 class Watching:
-    """The GPUs under this rank's eyes, by UUID with their names, from now until it is asked what it saw."""
+    """GPUs under this rank's eyes, by UUID with their names. `why_not` is what keeps it from seeing them."""
 
     def __init__(self, gpus: Mapping[str, str]) -> None:
         self.gpus = gpus
-        health = load_health() if gpus else None
-        self._watch: Any = health.Watch(tuple(gpus)) if health else None
-        if self._watch is not None:
-            self._watch.__enter__()
+        self.why_not = "nobody asked this GPU"
+        self._watch: Watch | None = None
 
-    def end(self) -> Mapping[str, Mapping[str, Reading]]:
-        """What it saw of each GPU; nothing where nobody can ask them."""
+    def begin(self) -> None:
+        """From now on; whatever keeps us from it, the work goes on."""
+        try:
+            self._watch = Watch(self.gpus).__enter__() if self.gpus else None
+        except Exception as problem:  # noqa: BLE001 (whatever a driver made of it, it is told)
+            self.why_not = f"{type(problem).__name__}: {problem}"
+
+    def end(self) -> dict[str, Mapping[str, Reading]]:
+        """What it saw of each GPU until now; a GPU that nobody can ask is not a healthy one."""
         watch, self._watch = self._watch, None
-        if watch is None:
-            return {}
-        watch.__exit__(None, None, None)
-        seen: Mapping[str, Mapping[str, Reading]] = watch.seen
-        return seen
+        if watch is not None:
+            watch.__exit__(None, None, None)
+        seen = watch.seen if watch is not None else {}
+        unseen = dict.fromkeys(KEYS, Missing(missing=self.why_not))
+        return {uuid: seen.get(uuid, unseen) for uuid in self.gpus}
 
 
 @contextlib.contextmanager
 def watching(post: Post) -> Iterator[None]:
-    """Have the rank's GPUs watched while it works; whatever keeps us from it, the work goes on."""
-    post.watching, post.why_unwatched = None, ""
-    if "health" in post.check.checks:
-        try:
-            post.watching = Watching(_choose_gpus(post))
-        except Exception as problem:  # noqa: BLE001 (whatever a driver made of it, it is told)
-            post.why_unwatched = f"{type(problem).__name__}: {problem}"
+    """Have the rank's GPUs watched while it works, where that is asked for."""
+    post.watching = Watching(_choose_gpus(post) if "health" in post.check.checks else {})
+    post.watching.begin()
     try:
         yield
     finally:
-        if post.watching is not None:
-            with contextlib.suppress(Exception):
-                post.watching.end()
+        with contextlib.suppress(Exception):
+            post.watching.end()
 
 
 def _choose_gpus(post: Post) -> dict[str, str]:
@@ -67,21 +68,13 @@ def _choose_gpus(post: Post) -> dict[str, str]:
 
 def look(post: Post, training: Training | None) -> Iterator[Seen]:  # noqa: ARG001
     """Each GPU by itself, or the processor; then, from the first rank, what is the node's."""
-    watched = post.watching
-    seen = watched.end() if watched else {}
-    for uuid, name in (watched.gpus if watched else {}).items():
-        yield Seen(numbers=seen.get(uuid) or _miss(post), device=uuid, model=name)
+    if post.watching is not None:
+        for uuid, seen in post.watching.end().items():
+            yield Seen(numbers=seen, device=uuid, model=post.watching.gpus[uuid])
     if post.device.type != "cuda":
         yield Seen(numbers=_read_processor(post.conditions))
     if post.place.local_rank == 0:
         yield Seen(numbers=sum_up(post.conditions), device="")
-
-
-def _miss(post: Post) -> dict[str, Reading]:
-    """A GPU that nobody can ask is not a healthy one."""
-    reason = Missing(missing=post.why_unwatched or "nobody asked this GPU")
-    keys = ("temperature_c", "throttled_s", "clock_mhz", "ecc_uncorrected", "xid", "remapped_rows")
-    return dict.fromkeys((*keys, "pcie_width", "pcie_generation"), reason)
 
 
 def _read_processor(conditions: Sequence[Conditions]) -> dict[str, Reading]:

@@ -80,8 +80,7 @@ class Seen:
 class Post:
     """One rank of a check. `refusal` is why it has not the device that was planned; empty: it has.
 
-    `conditions` are those of its training so far, and `watching` watches the hardware meanwhile;
-    `why_unwatched` is what keeps it from that.
+    `conditions` are those of its training so far, and `watching` watches the hardware meanwhile.
     """
 
     launch: Launch
@@ -94,7 +93,6 @@ class Post:
     refusal: str = ""
     conditions: list[Conditions] = field(default_factory=list)
     watching: Watching | None = None
-    why_unwatched: str = ""
 
     @property
     def device(self) -> torch.device:

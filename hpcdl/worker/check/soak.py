@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,12 +37,11 @@ def look(post: Post, training: Training | None) -> Iterator[Seen]:
     rates: list[float] = []
     temperatures: list[Reading] = []
     with contextlib.closing(train_on(post, training.model_copy(update=part))) as windows:
-        for number, measured in zip(range(1, PARTS + 1), windows, strict=False):
+        for measured in itertools.islice(windows, PARTS):
             rates.append(measured.window.images / measured.window.elapsed_s)
             temperatures.append(measured.conditions.temperature_c)
             post.conditions.append(measured.conditions)
-            words = {"part": f"{number} of {PARTS}"}
-            yield replace(tell(post, measured), subject=training.model, words=words)
+            yield replace(tell(post, measured), subject=training.model)
     yield Seen(numbers={"drift": rates[-1] / rates[0]}, subject=training.model)
     yield Seen(numbers={"temperature_c": find_hottest(temperatures)}, subject="")
 
