@@ -19,6 +19,8 @@ WRONG_GRADIENT = """
 import os, socket
 
 if socket.gethostname() == {node!r} and "HPCDL_PIPE" in os.environ:
+    import gc
+
     import torch
 
     backward, calls = torch.Tensor.backward, [0]
@@ -27,9 +29,9 @@ if socket.gethostname() == {node!r} and "HPCDL_PIPE" in os.environ:
         backward(self, *args, **kwargs)
         calls[0] += 1
         if calls[0] == 2:
-            for group in (object_ for object_ in __import__("gc").get_objects() if type(object_) is torch.nn.Conv2d):
-                if group.weight.grad is not None:
-                    group.weight.grad.view(-1)[0] *= 1.001
+            for one in gc.get_objects():
+                if isinstance(one, torch.nn.Conv2d) and one.weight.grad is not None:
+                    one.weight.grad.mul_(1.001)
                     return
 
     torch.Tensor.backward = wrong_once
