@@ -57,6 +57,8 @@ def test_a_healthy_fleet_passes_and_its_certificate_holds(person: Person) -> Non
 
 def test_node_by_node_and_after_an_interruption_it_passes_too(person: Person) -> None:
     suite = write_suite(person.home)
+    # Two nodes at a time share two cores, the last one may have both: their speeds are not to be compared.
+    suite.write_text(suite.read_text().replace('at_least = "65 %"', 'at_least = "5 %"'))
     child = person.start("accept", "run", str(suite), "--nodes", "4", "--per-node-jobs", "--at-once", "2")
     await_checks(person, "node1")
     child.send_signal(signal.SIGINT)
