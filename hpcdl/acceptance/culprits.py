@@ -34,6 +34,7 @@ LONGEST_REASON = 200
 # Words that are told within others, or change from look to look.
 UNCOMPARED = (f".{LOSSES}", ".part", "health.foreign")
 FOREIGN, VERSIONS, VERSION = "health.foreign", "identity.versions", "identity.version."
+UNREADABLE, FILE = "data.unreadable", "data.file"
 
 
 def name_culprits(
@@ -106,13 +107,17 @@ def _tell_symptom(comparison: Comparison, failing: Failing) -> str:
         if usual == wrong:
             usual = None
         return tell_word(metric, wrong, usual) + _tell_divergence(comparison, metric, unit)
-    if isinstance(decision.value, str) or decision.value is None:
+    value = decision.value
+    if isinstance(value, str) and unit is not None:
+        # Numbers that have to be the same are compared as words.
+        value = comparison.number(metric, unit)
+    if isinstance(value, str) or value is None:
         return decision.reason or f"{metric}: {failing.requirement.asked}"
     if decision.relative:
-        return tell_share(metric, decision.value) + _tell_base(failing.requirement)
+        return tell_share(metric, value) + _tell_base(failing.requirement)
     found = comparison.usual(metric, unit) if unit is not None else None
-    usual_number = found.value if found is not None and found.value != decision.value else None
-    return tell_number(metric, decision.value, usual_number)
+    usual_number = found.value if found is not None and found.value != value else None
+    return tell_number(metric, value, usual_number) + _tell_file(comparison, metric, unit)
 
 
 def _find_unit(comparison: Comparison, failing: Failing) -> Unit | None:
@@ -127,6 +132,12 @@ def _tell_base(requirement: Requirement) -> str:
         if word in requirement.asked:
             return f" against {base}"
     return ""
+
+
+def _tell_file(comparison: Comparison, metric: str, unit: Unit | None) -> str:
+    """The first of the files that cannot be read."""
+    file = comparison.word(FILE, unit) if metric == UNREADABLE and unit is not None else None
+    return "" if file is None else f": {file}"
 
 
 def _tell_divergence(comparison: Comparison, metric: str, unit: Unit) -> str:

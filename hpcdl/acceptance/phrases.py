@@ -81,7 +81,7 @@ NUMBERS: dict[str, Phrase] = {
     "node.finished": Phrase("did not come to the end of its checks", _verdict),
     "arithmetic.{model}.repeatable": Phrase("does not compute the same twice", _verdict),
     "identity.cpu_limit_cores": Phrase("CPU quota", _quota),
-    "identity.cores_visible": Phrase("visible cores", _count),
+    "identity.cores_visible": Phrase("visible hardware threads", _events),
     "identity.cores": Phrase("cores in the node", _count),
     "identity.sockets": Phrase("sockets", _count),
     "identity.gpus": Phrase("GPUs", _count),

@@ -141,7 +141,7 @@ def _throttled(node: str, home: Path) -> Iterator[Mapping[str, str]]:
     """Each node has a GPU by the stand-in; that of one is too hot, and says so."""
     library = build(home)
     for one in layout.NODES:
-        hot = {"temperature_c": 93, "reasons": THERMAL, "throttled_ns": 0} if one == node else {}
+        hot = {"temperature_c": 93, "reasons": THERMAL, "throttled_share": 0.5} if one == node else {}
         written = Scenario((Gpu(f"GPU-{one}", **hot),)).write(home / f"{one}.scenario")
         slurm_cluster.run_on_node(one, ["cp", str(written), SCENARIO])
     try:
@@ -157,7 +157,11 @@ FAULTS: dict[str, Fault] = {
     "other-library": Fault(
         lambda node, home: _quietly(planting.other_library(node, home)), "same-software", "torch"
     ),
-    "fewer-cores": Fault(lambda node, _: _quietly(planting.fewer_cores(node)), "same-cores", "1"),
+    "fewer-cores": Fault(
+        lambda node, _: _quietly(planting.fewer_cores(node)),
+        "same-cores",
+        "1 visible hardware thread where the fleet has 2",
+    ),
     "corrupt-file": Fault(_corrupt, "readable-data", ".jpg"),
     "wrong-gradient": Fault(_wrong_gradient, "same-arithmetic", ""),
     "throttled": Fault(_throttled, "no-throttling", "heat"),

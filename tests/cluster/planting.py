@@ -114,7 +114,8 @@ def down(node: str, why: str = "lost its power supply") -> Iterator[None]:
     try:
         yield
     finally:
-        run(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
+        # A slurmd that registers again may have brought it back already.
+        run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], check=False)
         slurm_cluster.daemons.await_idle()
 
 

@@ -108,7 +108,11 @@ def test_a_quota_that_only_it_has_explains():
 @pytest.mark.parametrize(
     ("metric", "values", "clue"),
     [
-        ("identity.cores_visible", even(64.0, node3=5.0), "5 visible cores where the fleet has 64"),
+        (
+            "identity.cores_visible",
+            even(64.0, node3=5.0),
+            "5 visible hardware threads where the fleet has 64",
+        ),
         ("identity.memory_bytes", even(512e9, node3=448e9), "memory of 448 GB where the fleet has 512 GB"),
         ("identity.gpus", even(8.0, node3=7.0), "7 GPUs where the fleet has 8"),
         ("health.cpu_throttled_s", even(0.0, node3=5.25), "held back by a CPU quota for 5.2 s"),
@@ -277,7 +281,7 @@ def test_several_failures_of_a_unit_are_one_culprit():
         require("identity.cores_visible", {"node3": 5.0}, relative=False),
     )
     (found,) = name_culprits(made(speeds), requirements)
-    assert found.symptom == "5 visible cores where the fleet has 64, -38 % LeNet"
+    assert found.symptom == "5 visible hardware threads where the fleet has 64, -38 % LeNet"
     assert found.criteria == (f"c-{SPEED}", "c-identity.cores_visible")
     assert found.clues == ()
 
@@ -322,7 +326,7 @@ def test_one_bad_device_is_itself_the_culprit_with_what_its_node_tells():
     (found,) = name_culprits(evidence, (require(SPEED, {"node3/GPU-1": 0.7}),))
     assert (found.unit, found.nodes, found.symptom) == ("node3/GPU-1", ("node3",), "-30 % LeNet")
     # Not the heat of the GPU beside it.
-    assert found.clues == ("5 visible cores where the fleet has 64",)
+    assert found.clues == ("5 visible hardware threads where the fleet has 64",)
 
 
 def test_a_node_all_of_whose_devices_are_bad_is_the_culprit():
