@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from hpcdl.acceptance.metrics import EXPLANATIONS
 from hpcdl.acceptance.verdict import Decision
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ class Case:
 
     def words_of(self, unit: Unit) -> Sequence[Trait]:
         return self.own.words.get(unit.name, ())
+
+    def explanations_of(self, unit: Unit) -> list[str]:
+        """In the unit's own words, each once."""
+        words = self.seen.find(EXPLANATIONS.get(self.criterion.metric, "")).words.get(unit.name, ())
+        return list(dict.fromkeys(one.word for one in words))
 
     def samples_of(self, unit: Unit) -> list[float]:
         return [sample for number in self.numbers_of(unit) for sample in number.samples]

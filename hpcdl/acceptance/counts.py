@@ -100,7 +100,7 @@ def _hold_against(case: Case, unit: Unit, value: float) -> Decision:
         threshold=case.threshold,
         relative=case.criterion.of is not None,
         samples=samples,
-        reason=_explain(case, value, again=again),
+        reason=_explain(case, unit, value, again=again),
         open=again,
     )
 
@@ -110,6 +110,8 @@ def _wants_confirming(case: Case, numbers: Sequence[Observation]) -> bool:
     return case.scattering and case.confirm and case.hopeful and once
 
 
-def _explain(case: Case, value: float, *, again: bool) -> str:
+def _explain(case: Case, unit: Unit, value: float, *, again: bool) -> str:
     told = tell_value(value, case.criterion)
-    return f"would fail by {told}; to be measured again" if again else f"it is {told}"
+    words = case.explanations_of(unit)
+    why = f": {'; '.join(words)}" if words else ""
+    return f"would fail by {told}{why}; to be measured again" if again else f"it is {told}{why}"

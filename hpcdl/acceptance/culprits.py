@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from hpcdl.acceptance.looks import find_metric
+from hpcdl.acceptance.metrics import EXPLANATIONS
 from hpcdl.acceptance.peculiarities import Comparison
 from hpcdl.acceptance.phrases import (
     DIGEST,
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 MOST_SYMPTOMS, MOST_CLUES = 3, 8
 LONGEST_REASON = 200
 # Words that are told within others, or change from look to look.
-UNCOMPARED = (f".{LOSSES}", ".part", "health.foreign")
+UNCOMPARED = (f".{LOSSES}", ".part", "health.foreign", *EXPLANATIONS.values())
 FOREIGN, VERSIONS, VERSION = "health.foreign", "identity.versions", "identity.version."
-UNREADABLE, FILE = "data.unreadable", "data.file"
 
 
 def name_culprits(
@@ -117,7 +117,7 @@ def _tell_symptom(comparison: Comparison, failing: Failing) -> str:
         return tell_share(metric, value) + _tell_base(failing.requirement)
     found = comparison.usual(metric, unit) if unit is not None else None
     usual_number = found.value if found is not None and found.value != value else None
-    return tell_number(metric, value, usual_number) + _tell_file(comparison, metric, unit)
+    return tell_number(metric, value, usual_number) + _tell_explanation(comparison, metric, unit)
 
 
 def _find_unit(comparison: Comparison, failing: Failing) -> Unit | None:
@@ -134,10 +134,11 @@ def _tell_base(requirement: Requirement) -> str:
     return ""
 
 
-def _tell_file(comparison: Comparison, metric: str, unit: Unit | None) -> str:
-    """The first of the files that cannot be read."""
-    file = comparison.word(FILE, unit) if metric == UNREADABLE and unit is not None else None
-    return "" if file is None else f": {file}"
+def _tell_explanation(comparison: Comparison, metric: str, unit: Unit | None) -> str:
+    """The unit's own word on its number: which file cannot be read, how the node ended."""
+    explaining = EXPLANATIONS.get(metric)
+    word = comparison.word(explaining, unit) if explaining and unit is not None else None
+    return "" if word is None else f": {word}"
 
 
 def _tell_divergence(comparison: Comparison, metric: str, unit: Unit) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from hpcdl.acceptance.evidence import Absence, Observation, Unit
+from hpcdl.acceptance.evidence import Absence, Observation, Trait, Unit
+from hpcdl.acceptance.metrics import EXPLANATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ AT_FAULT = frozenset({"failed", "killed", "hung"})
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGKILL})
 
 
-def observe_finishes(launches: Sequence[NodeLaunch], fleet: Fleet) -> Iterator[Observation | Absence]:
+def observe_finishes(launches: Sequence[NodeLaunch], fleet: Fleet) -> Iterator[Observation | Trait | Absence]:
     """1 for a node all of whose ranks said that they were done; 0 for one that was lost, or lost one of them.
 
     What ended all nodes alike, a cancelled job or its walltime, is no node's fault, and says nothing of any.
@@ -28,13 +29,15 @@ def observe_finishes(launches: Sequence[NodeLaunch], fleet: Fleet) -> Iterator[O
     """
     for launch in launches:
         for node in launch.nodes:
-            yield _observe(launch, node, fleet)
+            yield from _observe(launch, node, fleet)
     if not launches:
         return
     block = f"{launches[-1].block}/state"
     for node in fleet.nodes:
         if _was_lost_meanwhile(node, launches, fleet):
-            yield Observation(FINISHED, Unit("node", node, (node,)), block, (0.0,))
+            unit = Unit("node", node, (node,))
+            yield Observation(FINISHED, unit, block, (0.0,))
+            yield Trait(EXPLANATIONS[FINISHED], unit, block, fleet.fault(node) or "")
 
 
 def _was_lost_meanwhile(node: str, launches: Sequence[NodeLaunch], fleet: Fleet) -> bool:
@@ -43,12 +46,15 @@ def _was_lost_meanwhile(node: str, launches: Sequence[NodeLaunch], fleet: Fleet)
     return bool(begins) and fleet.fault(node) is not None and fleet.states[node].seen_utc >= max(begins)
 
 
-def _observe(launch: NodeLaunch, node: str, fleet: Fleet) -> Observation | Absence:
+def _observe(launch: NodeLaunch, node: str, fleet: Fleet) -> Iterator[Observation | Trait | Absence]:
     unit = Unit("node", node, (node,))
     finished = _judge(launch, node)
     if finished is None:
-        return Absence(FINISHED, unit, launch.block, launch.explain(node, fleet))
-    return Observation(FINISHED, unit, launch.block, (float(finished),))
+        yield Absence(FINISHED, unit, launch.block, launch.explain(node, fleet))
+        return
+    yield Observation(FINISHED, unit, launch.block, (float(finished),))
+    if not finished and not _was_lost_meanwhile(node, [launch], fleet):
+        yield Trait(EXPLANATIONS[FINISHED], unit, launch.block, launch.explain(node, fleet))
 
 
 def _judge(launch: NodeLaunch, node: str) -> bool | None:

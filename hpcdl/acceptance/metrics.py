@@ -103,6 +103,8 @@ _ALL = (
     Metric("convergence.accuracy", "ratio", "system", "higher", "convergence", "held-out images that get their label"),
 )  # fmt: skip
 METRICS = {metric.name: metric for metric in _ALL}
+# Metric -> the word by which a node explains its number.
+EXPLANATIONS = {"node.finished": "node.ending", "data.unreadable": "data.file"}
 
 
 def find(name: str, *, where: str = "") -> Metric:

@@ -38,15 +38,15 @@ class _Counters:
     gpu: Clocks | Missing
 
 
-def watch(place: Place, device: torch.device, dtype: str) -> Watch:
-    """A watch for this rank."""
+def watch(place: Place, device: torch.device, dtype: str | None) -> Watch:
+    """A watch for this rank; without a `dtype` it leaves the matrix product out."""
     return Watch(place, device, dtype)
 
 
 class Watch:
     """Reads the surroundings before and after a window; in between it does nothing."""
 
-    def __init__(self, place: Place, device: torch.device, dtype: str) -> None:
+    def __init__(self, place: Place, device: torch.device, dtype: str | None) -> None:
         self._place = place
         self._device = device
         self._dtype = dtype
@@ -69,6 +69,8 @@ class Watch:
         self._multiply()
 
     def _multiply(self) -> None:
+        if self._dtype is None:
+            return
         # Its memory is let go of at once: in between it is the training's. Where that has left too little, the
         # training is worth more than this number.
         try:

@@ -236,7 +236,7 @@ def test_two_nodes_are_no_fleet_to_differ_from():
 def test_a_node_that_was_lost_is_told_so():
     finished = fleet_of("node.finished", even(1.0, node3=0.0))
     (found,) = name_culprits(made(finished), (require("node.finished", {"node3": 0.0}, relative=False),))
-    assert found.symptom == "did not come to the end of its checks"
+    assert found.symptom.startswith("did not come to the end of its checks: rank 2 killed by signal 9")
 
 
 def test_a_wrong_word_is_told_with_the_fleets():
@@ -455,7 +455,7 @@ def test_from_records_a_node_that_was_lost_says_how(tmp_path):
     write_exits(run, {(name, 0): KILLED if name == "node3" else {} for name in NODES})
     failed = require("node.finished", {"node3": 0.0}, relative=False)
     (found,) = name_culprits(gather([run], NODES), (failed,))
-    assert found.symptom == "did not come to the end of its checks"
+    assert found.symptom.startswith("did not come to the end of its checks: rank 2 killed by signal 9")
     assert found.clues == ("no identity, matrix: rank 2 killed by signal 9 (SIGKILL) at step 9",)
 
 
