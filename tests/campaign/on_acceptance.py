@@ -44,7 +44,7 @@ def find_fault(name: str, setting: Setting) -> Seen:
     """Plant it in one node; the verdict tells of that node by the right requirement, and of no other."""
     person, fault = _arrive(setting), FAULTS[name]
     node = setting.chance.choice(layout.NODES)
-    suite = write_suite(person.home, links=fault.links)
+    suite = write_suite(person.home, checks=fault.checks, links=fault.links)
     with fault.plant(node, person.home) as variables:
         add_environment(person, variables)
         verdict, elapsed_s = _time(person, suite, code=1 if fault.outcome == "fail" else 3)
@@ -56,7 +56,7 @@ def lose_a_node(setting: Setting) -> Seen:
     """Take a node down between two of its checks; it fails, and the others are judged."""
     person = _arrive(setting)
     node = setting.chance.choice(layout.NODES)
-    suite = write_suite(person.home)
+    suite = write_suite(person.home, checks=("identity", "arithmetic", "train"))
     began_s = time.monotonic()
     child = person.start("accept", "run", str(suite), "--nodes", "4", "--json")
     await_checks(person, node)

@@ -109,14 +109,13 @@ def _laid_over(node: str, above: Path, below: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def down(node: str, why: str = "lost its power supply") -> Iterator[None]:
-    """An operator, or a health check of the site's, takes the node away; jobs go on without it."""
+    """The node is gone with all that runs there, and somebody tells Slurm, which would need a minute to notice."""
+    slurm_cluster.stop_node(node)
     run(["scontrol", "update", f"NodeName={node}", "State=DOWN", f"Reason={why}"])
     try:
         yield
     finally:
-        # A slurmd that registers again may have brought it back already.
-        run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], check=False)
-        slurm_cluster.daemons.await_idle()
+        slurm_cluster.start_node(node)
 
 
 def own_data(source: Path, name: str = "hpcdl-data") -> Path:

@@ -71,34 +71,37 @@ def test_node_by_node_and_after_an_interruption_it_passes_too(person: Person) ->
     assert len(runs) == 4, "one job for each node, none of them twice"
 
 
-@pytest.mark.parametrize(
-    "planted",
-    [
-        {"cpu-quota": "node3"},
-        {"slow-link": "node2"},
-        # What does not disturb the speed of others is planted together, each in a node of its own.
-        {
-            "other-library": "node2",
-            "corrupt-file": "node4",
-            "fewer-cores": "node1",
-            "wrong-gradient": "node3",
-        },
-        {"throttled": "node4", "missing-tool": "node2"},
-    ],
-    ids="+".join,
-)
-def test_what_is_planted_is_found_and_nothing_else(person: Person, planted: dict[str, str]) -> None:
-    suite = write_suite(person.home, links="slow-link" in planted)
+@pytest.mark.parametrize("name", ["cpu-quota", "slow-link"])
+def test_what_makes_a_node_slow_is_found_and_named(person: Person, name: str) -> None:
+    fault = FAULTS[name]
+    suite = write_suite(person.home, checks=fault.checks, links=fault.links)
+    with fault.plant("node3", person.home):
+        verdict = accept(person, suite, code=1)
+    check_fault(verdict, fault, "node3")
+
+
+def test_what_is_wrong_with_each_node_is_found_and_nothing_else(person: Person) -> None:
+    """None of these disturbs the others: each in a node of its own."""
+    planted = {
+        "other-library": "node2",
+        "corrupt-file": "node4",
+        "fewer-cores": "node1",
+        "wrong-gradient": "node3",
+        "throttled": "node4",
+    }
+    suite = write_suite(person.home)
     with contextlib.ExitStack() as stack:
         for name, node in planted.items():
             add_environment(person, stack.enter_context(FAULTS[name].plant(node, person.home)))
         verdict = accept(person, suite, code=1)
     for name, node in planted.items():
         check_fault(verdict, FAULTS[name], node, others=set(planted.values()) - {node})
+    told = person.hpcdl("accept", "suspects", "last", "--slurm").stdout
+    assert [line.split()[2] for line in told.splitlines()] == [f"NodeName=node{one}" for one in (1, 2, 3, 4)]
 
 
 def test_a_check_that_did_not_run_is_no_pass(person: Person) -> None:
-    suite = write_suite(person.home)
+    suite = write_suite(person.home, checks=("identity", "data"))
     with FAULTS["missing-tool"].plant("node2", person.home):
         verdict = accept(person, suite, code=3)
     told = decisions(verdict, "readable-data")
@@ -108,7 +111,7 @@ def test_a_check_that_did_not_run_is_no_pass(person: Person) -> None:
 
 
 def test_a_node_that_goes_down_meanwhile_fails_and_the_others_are_judged(person: Person) -> None:
-    suite = write_suite(person.home)
+    suite = write_suite(person.home, checks=("identity", "arithmetic", "train"))
     child = person.start("accept", "run", str(suite), "--nodes", "4", "--json")
     await_checks(person, "node3")
     with planting.down("node3"):

@@ -236,7 +236,7 @@ def test_two_nodes_are_no_fleet_to_differ_from():
 def test_a_node_that_was_lost_is_told_so():
     finished = fleet_of("node.finished", even(1.0, node3=0.0))
     (found,) = name_culprits(made(finished), (require("node.finished", {"node3": 0.0}, relative=False),))
-    assert found.symptom.startswith("did not come to the end of its checks: rank 2 killed by signal 9")
+    assert found.symptom == "did not come to the end of its checks"
 
 
 def test_a_wrong_word_is_told_with_the_fleets():
