@@ -108,14 +108,14 @@ def _laid_over(node: str, above: Path, below: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def down(node: str, why: str = "lost its power supply") -> Iterator[None]:
-    """The node is gone with all that runs there, and somebody tells Slurm, which would need a minute to notice."""
+def down(node: str) -> Iterator[None]:
+    """The node loses its power with all that runs there, and boots again, as Slurm notices soonest."""
     slurm_cluster.stop_node(node)
-    run(["scontrol", "update", f"NodeName={node}", "State=DOWN", f"Reason={why}"])
+    slurm_cluster.daemons.start_node(node)
     try:
         yield
     finally:
-        slurm_cluster.start_node(node)
+        slurm_cluster.daemons.await_idle()
 
 
 def own_data(source: Path, name: str = "hpcdl-data") -> Path:
