@@ -33,10 +33,10 @@ confirm = false
 [tests.node]
 checks = {checks}
 models = ["lenet"]
-batch = 128
+batch = 64
 steps = 10
 warmup = 2
-repeats = 4
+repeats = 8
 threads = 1
 device = "cpu"
 data_dir = "{data}"
