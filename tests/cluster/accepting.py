@@ -125,18 +125,25 @@ FAULTS: dict[str, Fault] = {
         lambda node, _: _quietly(planting.slow_link(node)), "link-speed", checks=("identity",), links=True
     ),
     "other-library": Fault(
-        lambda node, home: _quietly(planting.other_library(node, home)), "same-software", "torch"
+        lambda node, home: _quietly(planting.other_library(node, home)),
+        "same-software",
+        "torch",
+        checks=("identity",),
     ),
     "fewer-cores": Fault(
         lambda node, _: _quietly(planting.fewer_cores(node)),
         "same-cores",
         "1 visible hardware thread where the fleet has 2",
+        checks=("identity",),
     ),
-    "corrupt-file": Fault(_corrupt, "readable-data", ".jpg"),
-    "wrong-gradient": Fault(_wrong_gradient, "same-arithmetic", ""),
-    "throttled": Fault(_throttled, "no-throttling", "heat"),
+    "corrupt-file": Fault(_corrupt, "readable-data", ".jpg", checks=("identity", "data")),
+    "wrong-gradient": Fault(_wrong_gradient, "same-arithmetic", checks=("identity", "arithmetic")),
+    "throttled": Fault(_throttled, "no-throttling", "heat", checks=("identity", "train", "health")),
     "missing-tool": Fault(
-        lambda node, home: _quietly(planting.missing_dali(node, home)), "readable-data", "", "insufficient"
+        lambda node, home: _quietly(planting.missing_dali(node, home)),
+        "readable-data",
+        outcome="insufficient",
+        checks=("identity", "data"),
     ),
 }
 
