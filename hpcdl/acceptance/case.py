@@ -84,6 +84,21 @@ class Case:
     def samples_of(self, unit: Unit) -> list[float]:
         return [sample for number in self.numbers_of(unit) for sample in number.samples]
 
+    def tell_break(self, unit: Unit) -> tuple[str, bool]:
+        """Why none of the launches that tell of a unit has told all, and whether another may; empty: one of them has.
+
+        A check that broke off after some of its repeats is not one that was done.
+        """
+        absences = self.own.absences.get(unit.name)
+        if not absences:
+            return "", False
+        telling = {one.block for one in (*self.numbers_of(unit), *self.words_of(unit))}
+        broken = [one for one in absences if one.block in telling]
+        if telling - {one.block for one in broken}:
+            return "", False
+        reasons = dict.fromkeys(one.reason for one in sorted(broken, key=lambda one: one.block))
+        return "; ".join(reasons), len(telling) < LOOKS and not all(one.lasting for one in broken)
+
     def accept(
         self,
         unit: Unit,

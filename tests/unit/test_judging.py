@@ -118,6 +118,30 @@ def test_an_absence_is_no_pass():
     assert find_open(require(suite, FOUR, *parts)[1], suite).nodes == ()
 
 
+def test_a_check_that_broke_off_does_not_pass_by_what_it_had_said_before():
+    """The first repeat went well, and the second did not."""
+    suite = make_suite(
+        OF_FLEET, {"metric": "health.xid", "at_most": 0}, {"metric": "identity.cpu", "equals": "x"}
+    )
+    gpus = [device(name, "H100", "1") for name in FOUR]
+    parts = [
+        *(seen(SPEED, gpu, 100, 101, 99) for gpu in gpus[:3]),
+        *(seen("health.xid", gpu, 0) for gpu in gpus),
+        *(said("identity.cpu", node(name), "x") for name in FOUR),
+        seen(SPEED, gpus[3], 100),
+        *(absent(SPEED, gpus[3], "CUDA error"), absent("health.xid", gpus[3], "lost")),
+        absent("identity.cpu", node("node4"), "no kernel"),
+    ]
+    _, verdict = require(suite, FOUR, *parts)
+    for requirement, reason in zip(verdict.requirements, ("CUDA error", "lost", "no kernel"), strict=True):
+        assert [one.outcome for one in requirement.decisions] == ["pass"] * 3 + ["insufficient"]
+        assert requirement.decisions[3].reason == f"it broke off: {reason}"
+        assert requirement.decisions[3].open
+    # A launch that told all is evidence, whatever became of another.
+    again = [seen(SPEED, gpu, 100, 101, 99, block="job2/node") for gpu in gpus]
+    assert set(outcomes(require(suite, FOUR, *parts, *again)[0]).values()) == {"pass"}
+
+
 def test_a_node_that_nobody_saw_is_there_all_the_same():
     found, _ = require(make_suite(OF_FLEET), name_nodes(5), *run(100, 100, 100, 100))
     assert (outcomes(found)["node5"], reasons(found)["node5"]) == ("insufficient", "nothing was recorded")
