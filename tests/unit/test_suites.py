@@ -110,6 +110,7 @@ def test_two_suites_have_one_digest_only_if_they_ask_the_same(one, other):
         ("health.temperature_c", "85 °C", 85.0),
         ("health.ecc_uncorrected", 0, 0.0),
         ("scaling.efficiency", "85 %", 0.85),
+        ("scaling.efficiency", "105 %", 1.05),
         ("identity.memory_bytes", "512 GiB", 512 * 2.0**30),
     ],
 )
@@ -148,6 +149,8 @@ def test_a_part_is_a_number_or_told_to_be_none(text):
         ({"metric": SPEED, "at_least": "1200"}, "has no unit"),
         ({"metric": SPEED, "at_least": "fast"}, "is no number"),
         ({"metric": SPEED, "at_least": "90 percent", "of": "fleet"}, "is no part"),
+        ({"metric": SPEED, "at_least": 95, "of": "fleet"}, "is '95 %' meant?"),
+        ({"metric": "scaling.efficiency", "at_least": 80}, "is '80 %' meant?"),
         ({"metric": SPEED}, "one of at_least, at_most and equals"),
         ({"metric": SPEED, "at_least": "1 images/s", "at_most": "2 images/s"}, "one of at_least"),
         ({"metric": "identity.kernel", "at_least": "6"}, "is a word"),
