@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from hpcdl.acceptance.folder import NodeState
 from hpcdl.acceptance.gathering import gather
+from hpcdl.acceptance.judging import judge
 from hpcdl.durable import publish_record
 from hpcdl.metering import Source
-from hpcdl.records import Missing, Stretch
+from hpcdl.records import Environment, Missing, Stretch
 from tests.unit.checks_maker import (
     CPU,
     GPU,
@@ -26,6 +27,7 @@ from tests.unit.checks_maker import (
     write_looks,
     write_probe,
 )
+from tests.unit.fleets import make_suite
 from tests.unit.records_maker import (
     KILLED,
     Recording,
@@ -573,6 +575,36 @@ def test_links_are_units_of_two_nodes(linked):
     assert set(found) == {f"node{a + 1}-node{b + 1}" for a, b in PAIRS}
     assert found["node1-node3"] == (3e9,)
     assert observed(evidence, "link.latency_s")["node2-node4"] == (2e-6,)
+
+
+def test_a_pair_that_is_not_in_the_table_is_absent_and_no_number(linked):
+    probe(linked, "links", {pair: rate for pair, rate in PAIRS.items() if pair != (1, 3)})
+    evidence = gather([linked], NODES)
+    for metric in ("link.bandwidth_bytes_per_s", "link.latency_s"):
+        assert len(observed(evidence, metric)) == 5
+        assert absent(evidence, metric) == {"node2-node4": "the probe has not measured this pair"}
+
+
+def test_halves_do_not_stand_for_the_links_between_them(linked):
+    """The probe over all nodes was lost, and those over its halves went well."""
+    probe(linked, "links", {}, how=Recording(outcomes={2: KILLED}))
+    for test, hosts in (("links-half-1", NODES[:2]), ("links-half-2", NODES[2:])):
+        folder = probe(linked, test, {(0, 1): 1e10})
+        known = Environment.model_validate_json(folder.environment_path.read_bytes())
+        named = [
+            host.model_copy(update={"host": name}) for host, name in zip(known.hosts, hosts, strict=True)
+        ]
+        folder.environment_path.unlink()
+        publish_record(folder.environment_path, known.model_copy(update={"hosts": tuple(named)}))
+    evidence = gather([linked], NODES)
+    assert set(observed(evidence, "link.latency_s")) == {"node1-node2", "node3-node4"}
+    assert "killed by signal 9" in absent(evidence, "link.latency_s")["all"]
+    suite = make_suite({"metric": "link.latency_s", "at_most": "1 ms"})
+    assert {one.unit: one.outcome for one in judge(suite, evidence).requirements[0].decisions} == {
+        "node1-node2": "pass",
+        "node3-node4": "pass",
+        "all": "insufficient",
+    }
 
 
 def test_the_allreduce_is_held_against_the_usual_link(linked):
