@@ -41,6 +41,7 @@ def observe_links(
     """
     hosts = fleet.find_all(result.hosts) or planned
     system = _name_group(test, hosts, fleet)
+    whole = test != ALL or result.plan.nodes >= len(fleet.nodes)
     pairs = Unit("pair", system.name, system.nodes)
     found = analyse_probe(result)
     if isinstance(found, Missing) or result.probe is None:
@@ -55,11 +56,15 @@ def observe_links(
     else:
         yield from _observe_pairs(links, block, fleet)
         usual = float(np.nanmedian(links.bandwidth_bytes_per_s))
+    if not whole and hosts:
+        reason = tell_part(hosts, fleet)
+        yield from (Absence(name, system, block, reason) for name in (ALLREDUCE, RATIO))
+        system = name_part(hosts)
     yield from _observe_allreduce(result.probe, usual, system, block)
 
 
 def are_mostly_measured(nodes: Sequence[str], measured: Collection[frozenset[str]]) -> bool:
-    """Whether at least half of the links among these nodes have been: by halves of a fleet less than half of them is."""
+    """Whether half of the links among these nodes have been: those within two halves of a fleet are fewer."""
     among = frozenset(nodes)
     return 2 * sum(pair <= among for pair in measured) >= len(among) * (len(among) - 1) / 2
 
@@ -68,7 +73,17 @@ def _name_group(test: str, hosts: tuple[str, ...], fleet: Fleet) -> Unit:
     if test == ALL or not hosts:
         # A part of which nobody knows the nodes is named by what it was for.
         return Unit("system", "all" if test == ALL else test, hosts or fleet.nodes)
-    return Unit("system", f"nodes {','.join(hosts)}", hosts)
+    return name_part(hosts)
+
+
+def name_part(nodes: tuple[str, ...]) -> Unit:
+    """Some of the nodes together."""
+    return Unit("system", f"nodes {','.join(nodes)}", nodes)
+
+
+def tell_part(nodes: tuple[str, ...], fleet: Fleet) -> str:
+    """Why a launch does not tell of the fleet as a whole: it has grown since, or not all of it could be had."""
+    return f"it was measured over {len(nodes)} of the {len(fleet.nodes)} nodes"
 
 
 def _choose_links(found: Communication, fleet: Fleet) -> Links | Missing:

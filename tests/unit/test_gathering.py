@@ -655,6 +655,19 @@ def test_scaling_efficiency_is_of_the_largest_size(tmp_path):
     assert evidence.rehearsal is None
 
 
+def test_a_part_of_a_fleet_that_has_grown_does_not_stand_for_all_of_it(tmp_path):
+    run = write_acceptance_run(tmp_path, tests=("links", "scaling"))
+    probe(run, "links", PAIRS)
+    record(run, 2, Recording(images_per_s=100.0))
+    record(run, 3, Recording(images_per_s=360.0))
+    evidence = gather([run], (*NODES, "node5"))
+    for metric in ("allreduce.expected_ratio", "scaling.efficiency"):
+        assert set(observed(evidence, metric)) == {"nodes node1,node2,node3,node4"}
+        assert absent(evidence, metric) == {"all": "it was measured over 4 of the 5 nodes"}
+    suite = make_suite({"metric": "scaling.efficiency", "at_least": "50 %"})
+    assert judge(suite, evidence).requirements[0].outcome == "insufficient"
+
+
 def test_on_a_rehearsal_the_efficiency_is_withheld(tmp_path):
     run = write_acceptance_run(tmp_path, tests=("scaling",))
     record(run, 1, Recording(images_per_s=100.0, one_machine=True))
