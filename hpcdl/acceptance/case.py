@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hpcdl.acceptance.suite import Criterion
     from hpcdl.acceptance.survey import Seen, Survey
 
+SPREAD = ".spread"
 NOTHING = "nothing was recorded"
 # Of a decision: a healthy fleet of thousands has ten times as many, and each would carry a set of its own.
 FIELDS = set(Decision.model_fields)
@@ -60,8 +61,8 @@ class Case:
 
     @cached_property
     def scattering(self) -> bool:
-        """A link is shared with others, and seen once in each launch: what fails is measured again."""
-        return self.criterion.what.test == "links"
+        """A link is shared, a spread is of few repeats, and each launch has one of it: what fails is measured again."""
+        return self.criterion.what.test == "links" or self.criterion.metric.endswith(SPREAD)
 
     def as_seen(self, unit: Unit) -> Unit:
         """The unit as this metric knows it: of what model it is decides with whom it is compared here."""

@@ -326,6 +326,20 @@ def test_links_are_measured_again_before_they_fail():
     assert outcomes(found)["node1-node3"] == "pass"
 
 
+def test_one_unsteady_launch_does_not_fail_a_node():
+    """The deviation of five repeats is that of the node only within a third or so."""
+    suite = make_suite({"metric": "train.lenet.spread", "at_most": "5 %"})
+
+    def spread(block, value):
+        return seen("train.lenet.spread", device("node1"), value, block=block)
+
+    found, verdict = require(suite, FOUR[:1], spread("job1/node", 0.08))
+    assert (found.outcome, find_open(verdict, suite).nodes) == ("insufficient", ("node1",))
+    both = (spread("job1/node", 0.08), spread("job2/node", 0.01))
+    assert require(suite, FOUR[:1], *both)[0].outcome == "pass"
+    assert require(suite, FOUR[:1], both[0], spread("job2/node", 0.04))[0].outcome == "fail"
+
+
 def test_pairs_that_failed_together_are_forgotten_once_they_are_seen():
     suite = make_suite({"metric": "link.latency_s", "at_most": "1 ms"})
     together = absent("link.latency_s", Unit("pair", "all", FOUR), "the probe left no record")
