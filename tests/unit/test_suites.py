@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from fleets import make_evidence, name_nodes, node, said, seen
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcdl.acceptance import metrics
+from hpcdl.acceptance.judging import judge
 from hpcdl.acceptance.suite import (
     Criterion,
     Suite,
@@ -53,6 +55,21 @@ def test_each_shipped_suite_asks_for_all_that_the_smaller_one_asks():
         {one.name for one in load(find_suite(name)).criteria} for name in ("smoke", "standard", "burn-in")
     ]
     assert names[0] < names[1] < names[2]
+
+
+def test_a_gpu_that_has_fallen_off_the_bus_fails_its_node_by_the_smallest_shipped_suite():
+    """Those that are left have one name."""
+    nodes = name_nodes(4)
+    parts = [said("identity.gpu", node(name), "H100") for name in nodes]
+    parts += [seen("identity.gpus", node(name), 7 if name == "node3" else 8) for name in nodes]
+    verdict = judge(load(find_suite("smoke")), make_evidence(nodes, *parts))
+    assert [
+        one.unit
+        for requirement in verdict.requirements
+        for one in requirement.decisions
+        if one.outcome == "fail"
+    ] == ["node3"]
+    assert [one.unit for one in verdict.culprits] == ["node3"]
 
 
 def test_the_shipped_example_builds_on_a_shipped_suite():
