@@ -93,7 +93,7 @@ class Case:
         absences = self.own.absences.get(unit.name)
         if not absences:
             return "", False
-        telling = {one.block for one in (*self.numbers_of(unit), *self.words_of(unit))}
+        telling = {one.block for one in self.numbers_of(unit)} | {one.block for one in self.words_of(unit)}
         broken = [one for one in absences if one.block in telling]
         if telling - {one.block for one in broken}:
             return "", False
