@@ -92,6 +92,20 @@ def test_the_repeats_of_a_launch_are_the_samples_of_one_observation(run):
     assert observed(evidence, "train.lenet.spread") == {"node2": (pytest.approx(0.1),)}
 
 
+def test_a_node_that_was_cut_short_tells_how_far_it_came(run):
+    """A person has cancelled the job: that is nobody's fault, and what there is is no whole check."""
+    write_healthy(run, NODES[:3])
+    write_looks(run, [make_look("matrix", "node4"), make_look("matrix", "node4", repeat=2)])
+    write_exits(run, {("node4", 0): {"outcome": "stopped", "signal": 15, "exit_code": 143}})
+    evidence = gather([run], NODES)
+    assert observed(evidence, "matrix.flops_per_s")["node4"] == (1e12, 1e12)
+    assert set(absent(evidence, "matrix.flops_per_s")) == {"node4"}
+    assert absent(evidence, "matrix.flops_per_s")["node4"].startswith("2 of 3 repeats: rank 0 ")
+    suite = make_suite({"metric": "matrix.flops_per_s", "at_least": "1 GFLOP/s"})
+    found = {one.unit: one.outcome for one in judge(suite, evidence).requirements[0].decisions}
+    assert found == dict.fromkeys(NODES[:3], "pass") | {"node4": "insufficient"}
+
+
 def test_two_repeats_have_no_spread(run):
     write_looks(run, [make_look("train", repeat=repeat) for repeat in (1, 2)])
     write_exits(run, DONE)
