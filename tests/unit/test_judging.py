@@ -63,6 +63,15 @@ def test_a_bad_node_of_four_is_found_and_the_three_are_not():
     assert find_open(verdict, suite).nodes == ()
 
 
+def test_of_two_each_is_held_against_the_other():
+    """Half-way between them, 70 of 100 would be 84 %."""
+    two = [*run(100, 70), *run(100, 70, block="job2/node")]
+    found, verdict = require(make_suite(OF_FLEET), FOUR[:2], *two)
+    assert outcomes(found) == {"node1": "pass", "node2": "fail"}
+    assert [one.value for one in found.decisions] == pytest.approx([100 / 70, 0.7])
+    assert [one.unit for one in verdict.culprits] == ["node2"]
+
+
 def test_the_line_within_the_interval_is_not_enough_evidence():
     suite = make_suite(OF_FLEET)
     found, verdict = require(suite, FOUR, *run(100, 100, 81, 100, spread=0.05))
