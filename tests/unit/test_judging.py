@@ -70,6 +70,12 @@ def test_of_two_each_is_held_against_the_other():
     assert outcomes(found) == {"node1": "pass", "node2": "fail"}
     assert [one.value for one in found.decisions] == pytest.approx([100 / 70, 0.7])
     assert [one.unit for one in verdict.culprits] == ["node2"]
+    suite = make_suite({"metric": "identity.memory_bytes", "at_least": "98 %", "of": "fleet"})
+    memory = [
+        seen("identity.memory_bytes", node(name), size) for name, size in (("node1", 100), ("node2", 97))
+    ]
+    found, _ = require(suite, FOUR[:2], *memory)
+    assert outcomes(found) == {"node1": "pass", "node2": "fail"}
 
 
 def test_the_line_within_the_interval_is_not_enough_evidence():
