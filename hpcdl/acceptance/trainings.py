@@ -75,6 +75,11 @@ def observe_convergence(launch: LaunchResult, block: str, fleet: Fleet) -> Obser
     unit = _name_system([launch], fleet)
     if isinstance(launch.accuracy, Missing):
         return Absence(ACCURACY, unit, block, launch.story or launch.accuracy.missing)
+    plan = launch.plan
+    # A batch is not cut finer than to an image for each rank: of a large fleet not all nodes take part.
+    most = min(len(fleet.nodes), plan.train.global_batch // plan.tasks_per_node)
+    if plan.nodes < most and unit.nodes != fleet.nodes:
+        return Absence(ACCURACY, unit, block, tell_part(unit.nodes, fleet))
     return Observation(ACCURACY, unit, block, (launch.accuracy,))
 
 

@@ -703,6 +703,10 @@ def test_convergence_is_the_accuracy(tmp_path):
     run = write_acceptance_run(tmp_path, tests=("convergence",))
     record(run, 1, Recording(accuracy=0.97))
     assert observed(gather([run], NODES), "convergence.accuracy") == {"all": (0.97,)}
+    # All of a fleet that has grown since have learnt nothing together yet.
+    grown = gather([run], (*NODES, "node5"))
+    assert observed(grown, "convergence.accuracy") == {}
+    assert absent(grown, "convergence.accuracy") == {"all": "it was measured over 4 of the 5 nodes"}
 
 
 def test_without_an_accuracy_there_is_a_reason(tmp_path):
