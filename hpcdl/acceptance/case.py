@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hpcdl.acceptance.suite import Criterion
     from hpcdl.acceptance.survey import Seen, Survey
 
+SPREAD = ".spread"
 NOTHING = "nothing was recorded"
 # Of a decision: a healthy fleet of thousands has ten times as many, and each would carry a set of its own.
 FIELDS = set(Decision.model_fields)
@@ -60,8 +61,8 @@ class Case:
 
     @cached_property
     def scattering(self) -> bool:
-        """A link is shared with others, and seen once in each launch: what fails is measured again."""
-        return self.criterion.what.test == "links"
+        """A link is shared, a spread is of few repeats, and each launch has one of it: what fails is measured again."""
+        return self.criterion.what.test == "links" or self.criterion.metric.endswith(SPREAD)
 
     def as_seen(self, unit: Unit) -> Unit:
         """The unit as this metric knows it: of what model it is decides with whom it is compared here."""
@@ -83,6 +84,21 @@ class Case:
 
     def samples_of(self, unit: Unit) -> list[float]:
         return [sample for number in self.numbers_of(unit) for sample in number.samples]
+
+    def tell_break(self, unit: Unit) -> tuple[str, bool]:
+        """Why none of the launches that tell of a unit has told all, and whether another may; empty: one of them has.
+
+        A check that broke off after some of its repeats is not one that was done.
+        """
+        absences = self.own.absences.get(unit.name)
+        if not absences:
+            return "", False
+        telling = {one.block for one in self.numbers_of(unit)} | {one.block for one in self.words_of(unit)}
+        broken = [one for one in absences if one.block in telling]
+        if telling - {one.block for one in broken}:
+            return "", False
+        reasons = dict.fromkeys(one.reason for one in sorted(broken, key=lambda one: one.block))
+        return "; ".join(reasons), len(telling) < LOOKS and not all(one.lasting for one in broken)
 
     def accept(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from hpcdl.analysis.communication import analyse_probe, bus_factor
 from hpcdl.records import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from hpcdl.acceptance.fleet import Fleet
     from hpcdl.analysis.communication import Communication, Links
@@ -23,6 +24,7 @@ BANDWIDTH, LATENCY = "link.bandwidth_bytes_per_s", "link.latency_s"
 ALLREDUCE, RATIO = "allreduce.bandwidth_bytes_per_s", "allreduce.expected_ratio"
 # Whose allreduce is that of the whole system; the others are parts of it, by name.
 ALL = "links"
+UNMET = "the probe has not measured this pair"
 
 
 def observe_links(
@@ -39,6 +41,7 @@ def observe_links(
     """
     hosts = fleet.find_all(result.hosts) or planned
     system = _name_group(test, hosts, fleet)
+    whole = test != ALL or result.plan.nodes >= len(fleet.nodes)
     pairs = Unit("pair", system.name, system.nodes)
     found = analyse_probe(result)
     if isinstance(found, Missing) or result.probe is None:
@@ -53,14 +56,36 @@ def observe_links(
     else:
         yield from _observe_pairs(links, block, fleet)
         usual = float(np.nanmedian(links.bandwidth_bytes_per_s))
+    if not whole and hosts:
+        reason = tell_part(hosts, fleet)
+        yield from (Absence(name, system, block, reason) for name in (ALLREDUCE, RATIO))
+        system = name_part(hosts)
     yield from _observe_allreduce(result.probe, usual, system, block)
+
+
+def are_mostly_measured(nodes: Sequence[str], measured: Collection[frozenset[str]]) -> bool:
+    """Whether half of the links among these nodes have been: those within two halves of a fleet are fewer."""
+    among = frozenset(nodes)
+    if len(among) == 2:
+        return among in measured
+    return 2 * sum(pair <= among for pair in measured) >= len(among) * (len(among) - 1) / 2
 
 
 def _name_group(test: str, hosts: tuple[str, ...], fleet: Fleet) -> Unit:
     if test == ALL or not hosts:
         # A part of which nobody knows the nodes is named by what it was for.
         return Unit("system", "all" if test == ALL else test, hosts or fleet.nodes)
-    return Unit("system", f"nodes {','.join(hosts)}", hosts)
+    return name_part(hosts)
+
+
+def name_part(nodes: tuple[str, ...]) -> Unit:
+    """Some of the nodes together."""
+    return Unit("system", f"nodes {','.join(nodes)}", nodes)
+
+
+def tell_part(nodes: tuple[str, ...], fleet: Fleet) -> str:
+    """Why a launch does not tell of the fleet as a whole: it has grown since, or not all of it could be had."""
+    return f"it was measured over {len(nodes)} of the {len(fleet.nodes)} nodes"
 
 
 def _choose_links(found: Communication, fleet: Fleet) -> Links | Missing:
@@ -74,14 +99,17 @@ def _choose_links(found: Communication, fleet: Fleet) -> Links | Missing:
     return links
 
 
-def _observe_pairs(links: Links, block: str, fleet: Fleet) -> Iterator[Observation]:
+def _observe_pairs(links: Links, block: str, fleet: Fleet) -> Iterator[Observation | Absence]:
     nodes = [fleet.find(place) or place for place in links.places]
     for one in range(len(nodes)):
         for other in range(one + 1, len(nodes)):
             members = fleet.sort((nodes[one], nodes[other]))
             unit = Unit("pair", "-".join(members), members)
-            yield Observation(BANDWIDTH, unit, block, (links.bandwidth_bytes_per_s[one][other],))
-            yield Observation(LATENCY, unit, block, (links.latency_s[one][other],))
+            for name, table in ((BANDWIDTH, links.bandwidth_bytes_per_s), (LATENCY, links.latency_s)):
+                if isnan(table[one][other]):
+                    yield Absence(name, unit, block, UNMET)
+                else:
+                    yield Observation(name, unit, block, (table[one][other],))
 
 
 def _observe_allreduce(

@@ -26,12 +26,18 @@ def decide_counts(case: Case, units: Sequence[Unit]) -> list[Decision]:
 
 
 def _find_centres(case: Case, units: Sequence[Unit]) -> dict[str, float]:
-    """The median of each model of which there are several."""
-    alike: dict[str, list[float]] = {}
+    """By unit the median of its model, of which there are several; of two the other one, as for what is timed."""
+    alike: dict[str, dict[str, float]] = {}
     for unit in units:
         if samples := case.samples_of(unit):
-            alike.setdefault(case.as_seen(unit).model, []).append(median(samples))
-    return {model: median(values) for model, values in alike.items() if len(values) >= FEWEST}
+            alike.setdefault(case.as_seen(unit).model, {})[unit.name] = median(samples)
+    centres: dict[str, float] = {}
+    for values in alike.values():
+        if len(values) == FEWEST:
+            centres |= dict(zip(values, reversed(values.values()), strict=True))
+        elif len(values) > FEWEST:
+            centres |= dict.fromkeys(values, median(values.values()))
+    return centres
 
 
 def _decide(case: Case, unit: Unit, centres: dict[str, float]) -> Decision:
@@ -56,7 +62,7 @@ def _find_reference(case: Case, unit: Unit, centres: dict[str, float]) -> tuple[
     """What it is held against, or why there is no such thing."""
     criterion = case.criterion
     if criterion.of == "fleet":
-        found, reason = centres.get(unit.model), _say_alone(case, unit)
+        found, reason = centres.get(unit.name), _say_alone(case, unit)
     elif criterion.of == "reference":
         known = case.references
         found = None if known is None else known.find(criterion.metric, unit)

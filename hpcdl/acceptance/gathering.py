@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcdl.acceptance.connections import observe_links
+from hpcdl.acceptance.connections import are_mostly_measured, observe_links
 from hpcdl.acceptance.disguise import find_rehearsal
 from hpcdl.acceptance.drawn import observe_power
 from hpcdl.acceptance.evidence import Absence, Evidence, Observation, Trait
@@ -109,16 +110,17 @@ def _plan_hosts(run: _Read, launch: Launch, fleet: Fleet) -> tuple[str, ...]:
 
 
 def _drop_overtaken(seen: Sequence[Seen]) -> Iterator[Seen]:
-    """Without the links that a probe did not measure where another has measured links of all these nodes."""
-    linked = {
-        (one.metric, node)
-        for one in seen
-        if isinstance(one, Observation) and one.unit.scope == "pair"
-        for node in one.unit.nodes
-    }
+    """Without the links that a probe did not measure where most of these links have been measured by another.
+
+    Those that are still lacking then are known by their names.
+    """
+    measured: defaultdict[str, set[frozenset[str]]] = defaultdict(set)
+    for one in seen:
+        if isinstance(one, Observation) and one.unit.scope == "pair":
+            measured[one.metric].add(frozenset(one.unit.nodes))
     for one in seen:
         whole = isinstance(one, Absence) and one.unit.scope == "pair"
-        if not (whole and all((one.metric, node) in linked for node in one.unit.nodes)):
+        if not (whole and are_mostly_measured(one.unit.nodes, measured[one.metric])):
             yield one
 
 

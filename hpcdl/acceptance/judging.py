@@ -149,7 +149,22 @@ def _decide(case: Case, due: Due, alpha: float | None) -> tuple[Decision, ...]:
         decided = decide_speeds(case, due.units, alpha)
     else:
         decided = decide_counts(case, due.units)
-    return (*decided, *(_complete(case, lacking) for lacking in due.lacking))
+    whole = (_require_whole(case, *pair) for pair in zip(due.units, decided, strict=True))
+    return (*whole, *(_complete(case, lacking) for lacking in due.lacking))
+
+
+def _require_whole(case: Case, unit: Unit, decision: Decision) -> Decision:
+    """What broke off before its end does not pass by what it had said until then."""
+    reason, helps = case.tell_break(unit) if decision.outcome == "pass" else ("", False)
+    if not reason:
+        return decision
+    return decision.model_copy(
+        update={
+            "outcome": "insufficient",
+            "reason": f"it broke off: {reason}",
+            "open": helps and case.hopeful,
+        }
+    )
 
 
 def _complete(case: Case, lacking: Decision) -> Decision:

@@ -73,9 +73,13 @@ def observe_looks(launch: NodeLaunch, fleet: Fleet, devices: Devices) -> Iterato
     for node, looks in launch.looks.items():
         for look in looks:
             gathered.add(node, look)
-    told = set()
+    told: dict[Key, int] = {}
+    failed: set[Key] = set()
     for seen in gathered.tell():
-        told.add((seen.metric, seen.unit))
+        key = seen.metric, seen.unit
+        told[key] = max(told.get(key, 0), len(seen.samples) if isinstance(seen, Observation) else 0)
+        if isinstance(seen, Absence):
+            failed.add(key)
         yield seen
     for node in launch.nodes:
         looked = {(look.check, look.local_rank) for look in launch.looks.get(node, ())}
@@ -84,6 +88,16 @@ def observe_looks(launch: NodeLaunch, fleet: Fleet, devices: Devices) -> Iterato
                 there = (name.partition(".")[0], local_rank or 0) in looked
                 reason = UNTOLD if there else launch.explain(node, fleet, local_rank)
                 yield Absence(name, unit, launch.block, reason)
+            elif _is_cut_short(launch, name, told[name, unit]) and (name, unit) not in failed:
+                some = f"{told[name, unit]} of {launch.check.repeats} repeats"
+                yield Absence(
+                    name, unit, launch.block, f"{some}: {launch.explain(node, fleet, local_rank or 0)}"
+                )
+
+
+def _is_cut_short(launch: NodeLaunch, name: str, samples: int) -> bool:
+    metric = find_metric(name)
+    return metric is not None and metric.timed and 0 < samples < launch.check.repeats
 
 
 def list_absences(

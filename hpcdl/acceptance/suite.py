@@ -162,6 +162,7 @@ class Criterion(Frozen):
         if self.what.dimension == "text":
             raise ValueError(f"{self.metric} is a word: ask for equals")
         try:
+            _refuse_multiple(self)
             _ = self.threshold
         except HpcdlError as problem:
             raise ValueError(str(problem).rstrip(".")) from None
@@ -188,6 +189,17 @@ class Criterion(Frozen):
         return read_part(given) if self.of else read_quantity(given, self.what)
 
 
+def _refuse_multiple(criterion: Criterion) -> None:
+    """'5' of a spread, or '95' of the fleet's median, is meant as per cent, and would be 500 or 9,500 of them."""
+    given = criterion.at_least if criterion.at_least is not None else criterion.at_most
+    found = _QUANTITY.fullmatch(str(given))
+    # A latency may be some times the fleet's.
+    most = MOST_TIMES if criterion.of else 1.0 if criterion.what.dimension == "ratio" else None
+    if found is not None and not found[2] and most is not None and float(found[1]) > most:
+        times = f"{float(found[1]):g}"
+        raise Mistake(f"{times} would be {times} times the whole: is '{times} %' meant?")
+
+
 def _require_quantity(given: Threshold, metric: metrics.Metric) -> None:
     try:
         read_quantity(given, metric)
@@ -195,6 +207,8 @@ def _require_quantity(given: Threshold, metric: metrics.Metric) -> None:
         raise ValueError(str(problem).rstrip(".")) from None
 
 
+# Of something else, without a unit.
+MOST_TIMES = 10.0
 _QUANTITY = re.compile(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*")
 
 

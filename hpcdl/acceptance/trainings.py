@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcdl.acceptance.connections import name_part, tell_part
 from hpcdl.acceptance.evidence import Absence, Observation, Unit
 from hpcdl.analysis.scaling import compare_sizes
 from hpcdl.records import Missing
@@ -40,8 +41,12 @@ def observe_scaling(run: RunResult, fleet: Fleet) -> Iterator[Observation | Abse
     found = _divide(study.tables[0], largest)
     if isinstance(found, Missing):
         yield Absence(EFFICIENCY, unit, block, found.missing)
-    else:
-        yield Observation(EFFICIENCY, unit, block, found)
+        return
+    hosts = fleet.find_all(host for launch in largest for host in launch.hosts)
+    if hosts and max(launch.plan.nodes for launch in largest) < len(fleet.nodes):
+        yield Absence(EFFICIENCY, unit, block, tell_part(hosts, fleet))
+        unit = name_part(hosts)
+    yield Observation(EFFICIENCY, unit, block, found)
 
 
 def _explain(run: RunResult) -> str:
@@ -70,6 +75,11 @@ def observe_convergence(launch: LaunchResult, block: str, fleet: Fleet) -> Obser
     unit = _name_system([launch], fleet)
     if isinstance(launch.accuracy, Missing):
         return Absence(ACCURACY, unit, block, launch.story or launch.accuracy.missing)
+    plan = launch.plan
+    # A batch is not cut finer than to an image for each rank: of a large fleet not all nodes take part.
+    most = min(len(fleet.nodes), plan.train.global_batch // plan.tasks_per_node)
+    if plan.nodes < most and unit.nodes != fleet.nodes:
+        return Absence(ACCURACY, unit, block, tell_part(unit.nodes, fleet))
     return Observation(ACCURACY, unit, block, (launch.accuracy,))
 
 

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from hpcdl.acceptance.case import NOTHING
+from hpcdl.acceptance.connections import are_mostly_measured
 from hpcdl.acceptance.evidence import Unit
 from hpcdl.acceptance.survey import usual
 from hpcdl.acceptance.verdict import Decision
@@ -176,8 +177,8 @@ def _list_pairs(seen: Survey, nodes: frozenset[str]) -> list[Unit]:
     """The pairs within these nodes; what was to be said of all pairs at once only where they have not been seen."""
     found = [unit for unit in seen.units["pair"].values() if nodes.issuperset(unit.nodes)]
     numbered = set().union(*(one.numbers.keys() for one in seen.seen.values()))
-    linked = {node for unit in found if unit.name in numbered for node in unit.nodes}
-    return [unit for unit in found if _is_one(unit) or not linked.issuperset(unit.nodes)]
+    measured = {frozenset(unit.nodes) for unit in found if _is_one(unit) and unit.name in numbered}
+    return [unit for unit in found if _is_one(unit) or not are_mostly_measured(unit.nodes, measured)]
 
 
 def _is_one(unit: Unit) -> bool:

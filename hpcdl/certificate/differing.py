@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Sums of other lengths of vector registers differ in their last digits.
 TOLERANCE = 1e-9
-# What people read: another version of hpcdl may say the same in other words.
+# What people read: another version of hpcdl may say the same in other words. That there is a word is no wording.
 WORDS = frozenset({"reason", "why", "asked", "symptom", "clues", "rehearsal"})
 
 
@@ -32,10 +32,10 @@ class Difference:
     @property
     def wording(self) -> bool:
         """Whether only words differ."""
-        return self.what in WORDS
+        return self.what in WORDS and NONE not in {self.was, self.now}
 
 
-ABSENT = "not there"
+ABSENT, NONE = "not there", "none"
 
 
 def find_differences(was: Verdict, now: Verdict) -> Iterator[Difference]:
@@ -88,7 +88,10 @@ def _name_units(decisions: Iterable[Decision]) -> dict[str, Decision]:
 
 
 def _compare_culprits(was: Iterable[Culprit], now: Iterable[Culprit]) -> Iterator[Difference]:
-    ours, theirs = ({one.unit: one for one in culprits} for culprits in (was, now))
+    ours, theirs = (
+        {_tell_apart(one.unit, place): one for one, place in _number(culprits, "unit")}
+        for culprits in (was, now)
+    )
     for unit in dict.fromkeys([*ours, *theirs]):
         one, other = ours.get(unit), theirs.get(unit)
         if one is None or other is None:
@@ -116,5 +119,5 @@ def _is_same(one: Any, other: Any) -> bool:
 def _show(value: Any) -> str:
     if isinstance(value, tuple):
         value = ", ".join(map(str, value))
-    text = "none" if value is None else str(value)
+    text = NONE if value is None else str(value)
     return text if len(text) <= 120 else f"{text[:119]}…"

@@ -28,6 +28,7 @@ SHARING = 3
 UNREMARKABLE = 3.0
 # What a unit has in one block alone is told from noise by so many units that were in several.
 RETURNED = 4
+TWO = 2
 # Of a normal distribution: standard deviation over median absolute deviation.
 MAD_TO_SD = 1.4826
 
@@ -208,7 +209,10 @@ def _spread_median(sizes: Floats | Places) -> Floats:
 
 
 def _find_centres(values: Floats, kinds: Places, squares: Floats) -> tuple[Floats, Floats]:
-    """The median of each unit's kind, and the variance of that median, (units,)."""
+    """The median of each unit's kind, and the variance of that median, (units,); of two each is held against the other.
+
+    Their median would be half of the way to the worse one, and hide half of what it has lost.
+    """
     seen = ~np.isnan(values)
     count = int(kinds.max(initial=0)) + 1
     medians, sizes = _locate(values[seen], kinds[seen], count)
@@ -216,8 +220,9 @@ def _find_centres(values: Floats, kinds: Places, squares: Floats) -> tuple[Float
     distances, _ = _locate(np.abs(values - centre)[seen], kinds[seen], count)
     single, _ = _locate(squares[seen], kinds[seen], count)
     spread = np.maximum((MAD_TO_SD * distances) ** 2, single)
-    doubt = np.minimum(np.pi / 2 * spread / np.maximum(sizes, 1), single)
-    return centre, doubt[kinds]
+    doubt = np.minimum(np.pi / 2 * spread / np.maximum(sizes, 1), single)[kinds]
+    two = sizes[kinds] == TWO
+    return np.where(two, 2 * centre - values, centre), np.where(two, 2 * single[kinds] - squares, doubt)
 
 
 def _find_ends(medians: Floats, units: Places, count: int) -> tuple[Floats, Floats]:

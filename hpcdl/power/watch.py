@@ -35,6 +35,8 @@ PERIOD_S = 0.1
 # nvml.h, nvmlClocksEventReasons: hardware slowdown, software and hardware thermal slowdown; the power brake is a signal
 # from the power supply.
 HEAT, BRAKE = 0x8 | 0x20 | 0x40, 0x80
+# The hardware's slowdown is set by the brake too: beside it, it does not say that heat is the reason.
+SLOWDOWN = 0x8
 # An idle GPU slows its link and its clock down to save power: only what was seen at such a utilisation counts.
 LOAD = 0.05
 IDLE = "it was never seen at work: an idle GPU slows its clock and its link down"
@@ -81,8 +83,9 @@ class _Watched:
         if isinstance(bits, dict):
             self.unread["reasons"] = Missing(**bits)
             return
-        self.heat_s += passed_s * bool(bits & HEAT)
-        self.brake_s += passed_s * bool(bits & BRAKE)
+        braked = bool(bits & BRAKE)
+        self.heat_s += passed_s * bool(bits & (HEAT & ~SLOWDOWN if braked else HEAT))
+        self.brake_s += passed_s * braked
 
     def _is_at_work(self) -> bool:
         """Where nobody tells, it is."""

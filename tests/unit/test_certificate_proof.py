@@ -277,6 +277,25 @@ def test_a_requirement_that_was_left_out_is_named(unsigned):
     assert (difference.requirement, difference.was, difference.now) == ("lenet-speed", "not there", "fail")
 
 
+def test_another_version_may_choose_its_words_but_not_hide_a_rehearsal(made):
+    told = read_document(made / "unsigned").verdict.model_copy(
+        update={"rehearsal": "2 hosts share one boot id"}
+    )
+    for rehearsal, wording in (("it ran on one machine", True), (None, False)):
+        (difference,) = find_differences(told.model_copy(update={"rehearsal": rehearsal}), told)
+        assert (difference.what, difference.wording) == ("rehearsal", wording)
+
+
+def test_a_culprit_that_is_there_twice_hides_none(unsigned):
+    def double(document):
+        (first, *_) = document["verdict"]["culprits"]
+        document["verdict"]["culprits"].insert(0, first | {"symptom": "nothing is wrong with it"})
+
+    edit_document(unsigned, double)
+    list_again(unsigned)
+    assert outcomes(verify_certificate(unsigned))["verdict"] == "failed"
+
+
 def test_a_suite_that_was_made_easier(unsigned):
     """In the certificate alone; and in the records too, whose verdict then is another one."""
 

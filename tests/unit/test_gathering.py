@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from hpcdl.acceptance.folder import NodeState
 from hpcdl.acceptance.gathering import gather
+from hpcdl.acceptance.judging import judge
 from hpcdl.durable import publish_record
 from hpcdl.metering import Source
-from hpcdl.records import Missing, Stretch
+from hpcdl.records import Environment, Missing, Stretch
 from tests.unit.checks_maker import (
     CPU,
     GPU,
@@ -26,6 +27,7 @@ from tests.unit.checks_maker import (
     write_looks,
     write_probe,
 )
+from tests.unit.fleets import make_suite
 from tests.unit.records_maker import (
     KILLED,
     Recording,
@@ -88,6 +90,20 @@ def test_the_repeats_of_a_launch_are_the_samples_of_one_observation(run):
     )
     # Sample deviation 10 over a mean of 100.
     assert observed(evidence, "train.lenet.spread") == {"node2": (pytest.approx(0.1),)}
+
+
+def test_a_node_that_was_cut_short_tells_how_far_it_came(run):
+    """A person has cancelled the job: that is nobody's fault, and what there is is no whole check."""
+    write_healthy(run, NODES[:3])
+    write_looks(run, [make_look("matrix", "node4"), make_look("matrix", "node4", repeat=2)])
+    write_exits(run, {("node4", 0): {"outcome": "stopped", "signal": 15, "exit_code": 143}})
+    evidence = gather([run], NODES)
+    assert observed(evidence, "matrix.flops_per_s")["node4"] == (1e12, 1e12)
+    assert set(absent(evidence, "matrix.flops_per_s")) == {"node4"}
+    assert absent(evidence, "matrix.flops_per_s")["node4"].startswith("2 of 3 repeats: rank 0 ")
+    suite = make_suite({"metric": "matrix.flops_per_s", "at_least": "1 GFLOP/s"})
+    found = {one.unit: one.outcome for one in judge(suite, evidence).requirements[0].decisions}
+    assert found == dict.fromkeys(NODES[:3], "pass") | {"node4": "insufficient"}
 
 
 def test_two_repeats_have_no_spread(run):
@@ -575,6 +591,36 @@ def test_links_are_units_of_two_nodes(linked):
     assert observed(evidence, "link.latency_s")["node2-node4"] == (2e-6,)
 
 
+def test_a_pair_that_is_not_in_the_table_is_absent_and_no_number(linked):
+    probe(linked, "links", {pair: rate for pair, rate in PAIRS.items() if pair != (1, 3)})
+    evidence = gather([linked], NODES)
+    for metric in ("link.bandwidth_bytes_per_s", "link.latency_s"):
+        assert len(observed(evidence, metric)) == 5
+        assert absent(evidence, metric) == {"node2-node4": "the probe has not measured this pair"}
+
+
+def test_halves_do_not_stand_for_the_links_between_them(linked):
+    """The probe over all nodes was lost, and those over its halves went well."""
+    probe(linked, "links", {}, how=Recording(outcomes={2: KILLED}))
+    for test, hosts in (("links-half-1", NODES[:2]), ("links-half-2", NODES[2:])):
+        folder = probe(linked, test, {(0, 1): 1e10})
+        known = Environment.model_validate_json(folder.environment_path.read_bytes())
+        named = [
+            host.model_copy(update={"host": name}) for host, name in zip(known.hosts, hosts, strict=True)
+        ]
+        folder.environment_path.unlink()
+        publish_record(folder.environment_path, known.model_copy(update={"hosts": tuple(named)}))
+    evidence = gather([linked], NODES)
+    assert set(observed(evidence, "link.latency_s")) == {"node1-node2", "node3-node4"}
+    assert "killed by signal 9" in absent(evidence, "link.latency_s")["all"]
+    suite = make_suite({"metric": "link.latency_s", "at_most": "1 ms"})
+    assert {one.unit: one.outcome for one in judge(suite, evidence).requirements[0].decisions} == {
+        "node1-node2": "pass",
+        "node3-node4": "pass",
+        "all": "insufficient",
+    }
+
+
 def test_the_allreduce_is_held_against_the_usual_link(linked):
     probe(linked, "links", PAIRS | {(0, 2): 3e9}, seconds=0.02)
     evidence = gather([linked], NODES)
@@ -623,6 +669,19 @@ def test_scaling_efficiency_is_of_the_largest_size(tmp_path):
     assert evidence.rehearsal is None
 
 
+def test_a_part_of_a_fleet_that_has_grown_does_not_stand_for_all_of_it(tmp_path):
+    run = write_acceptance_run(tmp_path, tests=("links", "scaling"))
+    probe(run, "links", PAIRS)
+    record(run, 2, Recording(images_per_s=100.0))
+    record(run, 3, Recording(images_per_s=360.0))
+    evidence = gather([run], (*NODES, "node5"))
+    for metric in ("allreduce.expected_ratio", "scaling.efficiency"):
+        assert set(observed(evidence, metric)) == {"nodes node1,node2,node3,node4"}
+        assert absent(evidence, metric) == {"all": "it was measured over 4 of the 5 nodes"}
+    suite = make_suite({"metric": "scaling.efficiency", "at_least": "50 %"})
+    assert judge(suite, evidence).requirements[0].outcome == "insufficient"
+
+
 def test_on_a_rehearsal_the_efficiency_is_withheld(tmp_path):
     run = write_acceptance_run(tmp_path, tests=("scaling",))
     record(run, 1, Recording(images_per_s=100.0, one_machine=True))
@@ -644,6 +703,10 @@ def test_convergence_is_the_accuracy(tmp_path):
     run = write_acceptance_run(tmp_path, tests=("convergence",))
     record(run, 1, Recording(accuracy=0.97))
     assert observed(gather([run], NODES), "convergence.accuracy") == {"all": (0.97,)}
+    # All of a fleet that has grown since have learnt nothing together yet.
+    grown = gather([run], (*NODES, "node5"))
+    assert observed(grown, "convergence.accuracy") == {}
+    assert absent(grown, "convergence.accuracy") == {"all": "it was measured over 4 of the 5 nodes"}
 
 
 def test_without_an_accuracy_there_is_a_reason(tmp_path):

@@ -232,7 +232,8 @@ def test_the_seen_are_named_as_they_were_asked_for(node):
 
 
 @pytest.mark.parametrize(
-    ("reasons", "throttles"), [(0x8, True), (0x20, True), (0x40, True), (0x80, True), (0x4, False)]
+    ("reasons", "throttles"),
+    [(0x8, True), (0x20, True), (0x40, True), (0x80, True), (0x88, True), (0x4, False)],
 )
 def test_without_a_counter_the_looks_tell_for_how_long(node, reasons, throttles):
     node(Gpu(A, reasons=reasons, errors=lack("nvmlDeviceGetViolationStatus")))

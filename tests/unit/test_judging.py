@@ -63,6 +63,21 @@ def test_a_bad_node_of_four_is_found_and_the_three_are_not():
     assert find_open(verdict, suite).nodes == ()
 
 
+def test_of_two_each_is_held_against_the_other():
+    """Half-way between them, 70 of 100 would be 84 %."""
+    two = [*run(100, 70), *run(100, 70, block="job2/node")]
+    found, verdict = require(make_suite(OF_FLEET), FOUR[:2], *two)
+    assert outcomes(found) == {"node1": "pass", "node2": "fail"}
+    assert [one.value for one in found.decisions] == pytest.approx([100 / 70, 0.7])
+    assert [one.unit for one in verdict.culprits] == ["node2"]
+    suite = make_suite({"metric": "identity.memory_bytes", "at_least": "98 %", "of": "fleet"})
+    memory = [
+        seen("identity.memory_bytes", node(name), size) for name, size in (("node1", 100), ("node2", 97))
+    ]
+    found, _ = require(suite, FOUR[:2], *memory)
+    assert outcomes(found) == {"node1": "pass", "node2": "fail"}
+
+
 def test_the_line_within_the_interval_is_not_enough_evidence():
     suite = make_suite(OF_FLEET)
     found, verdict = require(suite, FOUR, *run(100, 100, 81, 100, spread=0.05))
@@ -116,6 +131,30 @@ def test_an_absence_is_no_pass():
     again = absent(SPEED, device("node4"), block="job2/node")
     parts = [*run(100, 100, 100), absent(SPEED, device("node4")), again]
     assert find_open(require(suite, FOUR, *parts)[1], suite).nodes == ()
+
+
+def test_a_check_that_broke_off_does_not_pass_by_what_it_had_said_before():
+    """The first repeat went well, and the second did not."""
+    suite = make_suite(
+        OF_FLEET, {"metric": "health.xid", "at_most": 0}, {"metric": "identity.cpu", "equals": "x"}
+    )
+    gpus = [device(name, "H100", "1") for name in FOUR]
+    parts = [
+        *(seen(SPEED, gpu, 100, 101, 99) for gpu in gpus[:3]),
+        *(seen("health.xid", gpu, 0) for gpu in gpus),
+        *(said("identity.cpu", node(name), "x") for name in FOUR),
+        seen(SPEED, gpus[3], 100),
+        *(absent(SPEED, gpus[3], "CUDA error"), absent("health.xid", gpus[3], "lost")),
+        absent("identity.cpu", node("node4"), "no kernel"),
+    ]
+    _, verdict = require(suite, FOUR, *parts)
+    for requirement, reason in zip(verdict.requirements, ("CUDA error", "lost", "no kernel"), strict=True):
+        assert [one.outcome for one in requirement.decisions] == ["pass"] * 3 + ["insufficient"]
+        assert requirement.decisions[3].reason == f"it broke off: {reason}"
+        assert requirement.decisions[3].open
+    # A launch that told all is evidence, whatever became of another.
+    again = [seen(SPEED, gpu, 100, 101, 99, block="job2/node") for gpu in gpus]
+    assert set(outcomes(require(suite, FOUR, *parts, *again)[0]).values()) == {"pass"}
 
 
 def test_a_node_that_nobody_saw_is_there_all_the_same():
@@ -300,6 +339,20 @@ def test_links_are_measured_again_before_they_fail():
     assert outcomes(found)["node1-node3"] == "fail"
     found, _ = require(suite, FOUR, *links("a", 20), *links("b", 100))
     assert outcomes(found)["node1-node3"] == "pass"
+
+
+def test_one_unsteady_launch_does_not_fail_a_node():
+    """The deviation of five repeats is that of the node only within a third or so."""
+    suite = make_suite({"metric": "train.lenet.spread", "at_most": "5 %"})
+
+    def spread(block, value):
+        return seen("train.lenet.spread", device("node1"), value, block=block)
+
+    found, verdict = require(suite, FOUR[:1], spread("job1/node", 0.08))
+    assert (found.outcome, find_open(verdict, suite).nodes) == ("insufficient", ("node1",))
+    both = (spread("job1/node", 0.08), spread("job2/node", 0.01))
+    assert require(suite, FOUR[:1], *both)[0].outcome == "pass"
+    assert require(suite, FOUR[:1], both[0], spread("job2/node", 0.04))[0].outcome == "fail"
 
 
 def test_pairs_that_failed_together_are_forgotten_once_they_are_seen():

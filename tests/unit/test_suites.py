@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from fleets import make_evidence, name_nodes, node, said, seen
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcdl.acceptance import metrics
+from hpcdl.acceptance.judging import judge
 from hpcdl.acceptance.suite import (
     Criterion,
     Suite,
@@ -53,6 +55,21 @@ def test_each_shipped_suite_asks_for_all_that_the_smaller_one_asks():
         {one.name for one in load(find_suite(name)).criteria} for name in ("smoke", "standard", "burn-in")
     ]
     assert names[0] < names[1] < names[2]
+
+
+def test_a_gpu_that_has_fallen_off_the_bus_fails_its_node_by_the_smallest_shipped_suite():
+    """Those that are left have one name."""
+    nodes = name_nodes(4)
+    parts = [said("identity.gpu", node(name), "H100") for name in nodes]
+    parts += [seen("identity.gpus", node(name), 7 if name == "node3" else 8) for name in nodes]
+    verdict = judge(load(find_suite("smoke")), make_evidence(nodes, *parts))
+    assert [
+        one.unit
+        for requirement in verdict.requirements
+        for one in requirement.decisions
+        if one.outcome == "fail"
+    ] == ["node3"]
+    assert [one.unit for one in verdict.culprits] == ["node3"]
 
 
 def test_the_shipped_example_builds_on_a_shipped_suite():
@@ -110,6 +127,7 @@ def test_two_suites_have_one_digest_only_if_they_ask_the_same(one, other):
         ("health.temperature_c", "85 °C", 85.0),
         ("health.ecc_uncorrected", 0, 0.0),
         ("scaling.efficiency", "85 %", 0.85),
+        ("scaling.efficiency", "105 %", 1.05),
         ("identity.memory_bytes", "512 GiB", 512 * 2.0**30),
     ],
 )
@@ -148,6 +166,8 @@ def test_a_part_is_a_number_or_told_to_be_none(text):
         ({"metric": SPEED, "at_least": "1200"}, "has no unit"),
         ({"metric": SPEED, "at_least": "fast"}, "is no number"),
         ({"metric": SPEED, "at_least": "90 percent", "of": "fleet"}, "is no part"),
+        ({"metric": SPEED, "at_least": 95, "of": "fleet"}, "is '95 %' meant?"),
+        ({"metric": "scaling.efficiency", "at_least": 80}, "is '80 %' meant?"),
         ({"metric": SPEED}, "one of at_least, at_most and equals"),
         ({"metric": SPEED, "at_least": "1 images/s", "at_most": "2 images/s"}, "one of at_least"),
         ({"metric": "identity.kernel", "at_least": "6"}, "is a word"),
