@@ -325,7 +325,7 @@ def _name_criteria(message: str, tables: dict[str, Any]) -> str:
     def name(found: re.Match[str]) -> str:
         one = criteria[int(found[1])] if isinstance(criteria, list) else None
         named = one.get("name") if isinstance(one, dict) else None
-        return f"criteria[{named!r}]" if isinstance(named, str) else found[0]
+        return f"criteria.{named}" if isinstance(named, str) else found[0]
 
     return re.sub(r"\bcriteria\.(\d+)\b", name, message)
 

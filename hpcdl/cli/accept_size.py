@@ -51,8 +51,7 @@ def _describe_size(asked: Acceptance, size: Size, job: Job, *, baseline: bool) -
     held = [one.name for one in asked.suite.criteria if one.of == "reference"]
     if held and not baseline:
         lines.append(
-            f"there is no --baseline FILE: {join(held)} {'has' if len(held) == 1 else 'have'} nothing to be held "
-            "against, and will stay without evidence"
+            f"without --baseline FILE there is nothing to hold against, and no evidence on: {join(held)}"
         )
     return lines
 

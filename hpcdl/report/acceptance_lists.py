@@ -161,10 +161,12 @@ def _ask(criterion: Criterion) -> str:
 def list_suspects(verdict: Verdict, name: str) -> Report:
     """Who is at fault, a sentence each. Where nobody is named, whether that means anything."""
     culprits = verdict.culprits
+    nobody = "nobody is at fault" if verdict.outcome == "pass" else "nobody is named"
+    told = f"{len(culprits)} at fault" if culprits else nobody
     rows = tuple((culprit.unit, "; ".join([culprit.symptom, *culprit.clues])) for culprit in culprits)
     return Report(
         kind="acceptance",
-        title=f"{name}: " + (f"{len(rows)} at fault" if rows else "nobody is named"),
+        title=f"{name}: {told}",
         badges=choose_badges(verdict),
         sections=(Table("suspects", "Suspects", SUSPECTS, rows),) if rows else (),
         more=()

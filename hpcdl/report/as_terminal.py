@@ -183,7 +183,7 @@ def _draw_grid(table: Table, layout: Layout) -> Grid:
         title = column.title if column.left else column.title.replace(" ", "\n")
         justify: Literal["left", "right"] = "left" if column.left else "right"
         # Titles stand on their rows; of a row each text begins in its first line, beside what it is about.
-        head = Align(Text(title, justify=justify), vertical="bottom")
+        head = Align(Text(title, justify=justify), justify, vertical="bottom")
         grid.add_column(head, justify=justify, width=width, overflow="fold", vertical="top")
     for row, cells in zip(layout.rows, table.rows, strict=False):
         grid.add_row(

@@ -209,7 +209,7 @@ def _make_row(requirement: Requirement, *, floor: Floor) -> tuple[Cell, ...]:
 def _show_values(metric: str, decision: Decision) -> Iterator[Cell]:
     """As people read it, then as programs do."""
     relative = decision.relative
-    value, line = _contrast(decision.value, decision.threshold)
+    value, line = contrast(decision.value, decision.threshold)
     yield write_amount(metric, value, relative=relative)
     yield write_interval(metric, decision)
     yield write_amount(metric, line, relative=relative)
@@ -223,7 +223,7 @@ def _show_values(metric: str, decision: Decision) -> Iterator[Cell]:
     yield from (_show(end, unit) for end in (decision.low, decision.high, decision.threshold))
 
 
-def _contrast(value: float | str | None, line: float | str | None) -> tuple[float | str | None, ...]:
+def contrast(value: float | str | None, line: float | str | None) -> tuple[float | str | None, ...]:
     """Two words beside each other: of tables what differs, the beginning of what is the same."""
     if not isinstance(value, str) or not isinstance(line, str):
         return value, line
