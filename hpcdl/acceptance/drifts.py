@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ Values = dict[tuple[str, str], float]
 class Drift:
     """One unit by one metric. `change` is of the earlier value; `worse` tells which way that is.
 
+    None: what was 0 and is no longer has moved by no part of anything. It is the farthest of all: throttling that came.
+
     `moved_from` is the name that the same GPU had earlier. `spreads` is the change in units of the spread that such
     devices had among each other; None: that was not known.
     """
@@ -30,7 +33,7 @@ class Drift:
     unit: str
     before: float
     now: float
-    change: float
+    change: float | None
     worse: bool
     spreads: float | None = None
     moved_from: str = ""
@@ -64,7 +67,7 @@ def find_drifts(baseline: Baseline, evidence: Evidence) -> Drifts:
             _move(metric, model, (before, name), (earlier[before], value), spreads.get((metric, model)))
         )
     gone = {name for _, _, name, _ in _flatten(baseline.units)} - known
-    moves.sort(key=lambda one: (-abs(one.change), one.metric, one.unit))
+    moves.sort(key=lambda one: (-(math.inf if one.change is None else abs(one.change)), one.metric, one.unit))
     new = unknown - {one.unit for one in moves}
     return Drifts(tuple(moves), tuple(sorted(new)), tuple(sorted(gone)))
 
@@ -97,7 +100,8 @@ def _move(
     metric: str, model: str, names: tuple[str, str], values: tuple[float, float], spread: float | None
 ) -> Drift:
     (earlier, name), (before, now) = names, values
-    change = (now - before) / abs(before) if before else 0.0
+    moved = now - before
+    change = moved / abs(before) if before else None if moved else 0.0
     better = metrics.find(metric).better
     return Drift(
         metric=metric,
@@ -106,7 +110,7 @@ def _move(
         before=before,
         now=now,
         change=change,
-        worse=change < 0 if better == "higher" else change > 0,
-        spreads=abs(change) / spread if spread else None,
+        worse=moved < 0 if better == "higher" else moved > 0,
+        spreads=abs(change) / spread if spread and change is not None else None,
         moved_from=earlier if earlier != name else "",
     )

@@ -174,6 +174,8 @@ def tell_share(metric: str, share: float) -> str:
 
 
 def _label(label: str, title: str) -> str:
+    if label.endswith(" of"):
+        return f"{label} {title}".rstrip()
     return f"{label} with {title}" if label and title else label or title
 
 

@@ -157,7 +157,7 @@ class Criterion(Frozen):
                     "equals needs no 'of': write equals = \"fleet\" for what most of the fleet have"
                 )
             if self.equals != "fleet" and self.what.dimension != "text":
-                _require_quantity(self.equals, self.what)
+                _require_quantity(self.equals, self.what, self.metric)
             return self
         if self.what.dimension == "text":
             raise ValueError(f"{self.metric} is a word: ask for equals")
@@ -186,7 +186,7 @@ class Criterion(Frozen):
             Mistake: It has the wrong unit, or none.
         """
         given = self.at_least if self.at_least is not None else self.at_most
-        return read_part(given) if self.of else read_quantity(given, self.what)
+        return read_part(given) if self.of else read_quantity(given, self.what, where=self.metric)
 
 
 def _refuse_multiple(criterion: Criterion) -> None:
@@ -200,9 +200,9 @@ def _refuse_multiple(criterion: Criterion) -> None:
         raise Mistake(f"{times} would be {times} times the whole: is '{times} %' meant?")
 
 
-def _require_quantity(given: Threshold, metric: metrics.Metric) -> None:
+def _require_quantity(given: Threshold, metric: metrics.Metric, where: str) -> None:
     try:
-        read_quantity(given, metric)
+        read_quantity(given, metric, where=where)
     except HpcdlError as problem:
         raise ValueError(str(problem).rstrip(".")) from None
 
@@ -212,8 +212,10 @@ MOST_TIMES = 10.0
 _QUANTITY = re.compile(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*")
 
 
-def read_quantity(given: float | str | None, metric: metrics.Metric) -> float:
+def read_quantity(given: float | str | None, metric: metrics.Metric, *, where: str = "") -> float:
     """'1200 images/s' in hpcdl's own unit. A bare number is one where the metric has no unit.
+
+    `where` is what a message calls the metric: with its network's name.
 
     Raises:
         Mistake: No number, or a unit that is not the metric's.
@@ -225,9 +227,10 @@ def read_quantity(given: float | str | None, metric: metrics.Metric) -> float:
     if found[2] not in known:
         if not found[2]:
             raise Mistake(
-                f"{given!r} has no unit.", do=f"{metric.name} is in {', '.join(filter(None, known))}."
+                f"{given!r} has no unit.",
+                do=f"{where or metric.name} is in {', '.join(filter(None, known))}.",
             )
-        raise UnknownName("unit", found[2], filter(None, known), where=metric.name)
+        raise UnknownName("unit", found[2], filter(None, known), where=where or metric.name)
     return float(found[1]) * known[found[2]]
 
 
@@ -305,8 +308,12 @@ def find_suite(text: str) -> Path:
     shipped = shipped_suites()
     if text in shipped:
         return shipped[text]
-    if text.endswith(".toml") or "/" in text:
+    if text.endswith(".toml") or "/" in text or Path(text).is_file():
         return Path(text)
+    if Path(text).is_dir():
+        raise Mistake(
+            f"{text} is a folder.", do="Name a suite's file in it, or one of: " + ", ".join(shipped) + "."
+        )
     raise UnknownName("suite", text, shipped)
 
 
@@ -318,7 +325,23 @@ def load(path: Path) -> Suite:
     Raises:
         Mistake: Names the file, the key, and what is allowed.
     """
-    return parse(Suite, _read(path, ()), where=str(path))
+    tables = _read(path, ())
+    try:
+        return parse(Suite, tables, where=str(path))
+    except Mistake as mistake:
+        raise Mistake(_name_criteria(mistake.what, tables), do=mistake.do) from None
+
+
+def _name_criteria(message: str, tables: dict[str, Any]) -> str:
+    """Criteria by their names: a number would count those of the suites below as well."""
+    criteria = tables.get("criteria")
+
+    def name(found: re.Match[str]) -> str:
+        one = criteria[int(found[1])] if isinstance(criteria, list) else None
+        named = one.get("name") if isinstance(one, dict) else None
+        return f"criteria.{named}" if isinstance(named, str) else found[0]
+
+    return re.sub(r"\bcriteria\.(\d+)\b", name, message)
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:

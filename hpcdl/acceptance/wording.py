@@ -30,8 +30,13 @@ def tell_asked(criterion: Criterion) -> str:
     side = "at least" if criterion.is_floor else "at most"
     given = criterion.at_least if criterion.is_floor else criterion.at_most
     if criterion.of is None:
-        return f"{side} {given}{where}"
+        return f"{side} {write_threshold(given)}{where}"
     return f"{side} {tell_part(criterion.threshold)} of {REFERENCES[criterion.of]}{where}"
+
+
+def write_threshold(given: float | str | None) -> str:
+    """As it was written: '85 °C', '1' and not '1.0'."""
+    return f"{given:g}" if isinstance(given, float) else str(given)
 
 
 def tell_part(part: float) -> str:
@@ -42,7 +47,8 @@ def tell_part(part: float) -> str:
 def tell_number(value: float, metric: Metric) -> str:
     """A number with hpcdl's own unit of it."""
     unit = metric.dimension if metric.dimension not in {"count", "ratio"} else ""
-    return f"{value:,.6g} {unit}".rstrip()
+    # Neither 5.78371 s nor 2.528e+10 bytes: as much as is needed to see where the line is.
+    return f"{value:{',.0f' if abs(value) >= 1000 else '.4g'}} {unit}".rstrip()
 
 
 def tell_value(value: float, criterion: Criterion) -> str:

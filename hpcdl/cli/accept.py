@@ -42,8 +42,11 @@ def list_all(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def suites(
-    suite: Annotated[str | None, typer.Argument(help="Only this one, with all that it requires.")] = None,
+    suite: Annotated[
+        str | None, typer.Argument(help="Only this one, with all that it requires.", metavar="[SUITE]")
+    ] = None,
     *,
+    metrics: Annotated[bool, typer.Option("--metrics", help="What a suite of your own can require.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The built-in suites: what they test, how long that takes, what they require."""
@@ -51,6 +54,9 @@ def suites(
     from hpcdl.cli import screen
     from hpcdl.report import acceptance_lists
 
+    if metrics:
+        screen.show(acceptance_lists.list_metrics(), as_json=as_json)
+        return
     if suite is not None:
         screen.show(acceptance_lists.describe_suite(load(find_suite(suite))), as_json=as_json)
         return
@@ -93,7 +99,10 @@ def suspects(
     folder = find_acceptance(acceptance, open_store(store).root)
     verdict = accept_run.look_again(folder)
     if drain and not as_json:
+        if not verdict.culprits:
+            word = "" if verdict.outcome == "pass" else f", and {folder.accept_id} has not passed"
+            screen.talk.print(f"nobody is named{word}: there is nobody to drain", soft_wrap=True)
         for line in drain_lines(verdict.culprits):
             print(line)
         return
-    screen.show(list_suspects(verdict.culprits, folder.accept_id), as_json=as_json)
+    screen.show(list_suspects(verdict, folder.accept_id), as_json=as_json)

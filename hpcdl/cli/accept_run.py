@@ -34,7 +34,9 @@ NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Submit, and leave
 
 @accept(TASKS, SLURM)
 def run(
-    suite: Annotated[str, typer.Argument(help="One of the built-in suites, or a TOML file.")],
+    suite: Annotated[
+        str, typer.Argument(help="One of the built-in suites, or a TOML file.", metavar="SUITE")
+    ],
     *,
     nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="So many nodes.")] = None,
     local: Annotated[bool, typer.Option("--local", help="This machine alone, without Slurm.")] = False,
@@ -66,7 +68,8 @@ def run(
     asked, named, count = opening.make_acceptance(wish)
     _refuse_contradictions(local=local, nodes=nodes, per_node_jobs=per_node_jobs, no_wait=no_wait)
     baseline_text = _read_baseline(baseline)
-    job = show_size(asked, root, count)
+    _require_place(junit)
+    job = show_size(asked, root, count, baseline=baseline_text is not None)
     if dry_run:
         print_job(job)
         return
@@ -97,6 +100,7 @@ def resume(
     from hpcdl.cli.look import open_store
 
     folder = find_acceptance(acceptance, open_store(store).root)
+    _require_place(junit)
     opening.require_same_suite(folder.asked())
     added = opening.add_nodes(folder, nodes=nodes, nodelist=nodelist)
     _tell_id(folder)
@@ -186,6 +190,20 @@ def _read_baseline(named: str | None) -> str | None:
         raise Mistake(f"there is no baseline {path}.", do="Make one: hpcdl baseline make.")
     read_references(path)
     return path.read_text(encoding="utf-8")
+
+
+def _require_place(junit: str | None) -> None:
+    """Known before the hours that it takes, and not after them.
+
+    Raises:
+        Mistake: A file cannot be written there.
+    """
+    from hpcdl.errors import Mistake
+
+    path = None if junit is None else Path(junit).expanduser()
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        wrong = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise Mistake(f"--junit {junit}: {wrong}.", do="Name a file in a folder that there is.")
 
 
 def _tell_id(folder: AcceptanceFolder) -> None:

@@ -20,7 +20,7 @@ FORMS = "markdown,html,pdf"
 
 def report(
     acceptance: Annotated[
-        str, typer.Argument(help="Its id (shortened is fine), its folder, or last.", metavar="[ID]")
+        str, typer.Argument(help="Its id (shortened is fine), its folder, or last.", metavar="ACCEPTANCE")
     ] = "last",
     *,
     form: Annotated[
@@ -128,7 +128,8 @@ def _write(
         screen.talk.print(f"left out: {name}: {why}", soft_wrap=True)
     for path in written.left_out:
         screen.talk.print(f"not in it, as it is no plain file: {replace_controls(path)}", soft_wrap=True)
-    screen.talk.print(f"written: {replace_controls(str(out))}", soft_wrap=True)
+    place = replace_controls(str(out))
+    screen.talk.print(f"written: {place}; check it: hpcdl accept verify {place}", soft_wrap=True)
 
 
 def verify(

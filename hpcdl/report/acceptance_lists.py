@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcdl.report.content import Column, Report, Table
+from hpcdl import networks
+from hpcdl.acceptance import metrics
+from hpcdl.acceptance.wording import write_threshold
+from hpcdl.report.acceptances import choose_badges
+from hpcdl.report.content import Column, Note, Report, Table
 from hpcdl.report.wording import join
 
 if TYPE_CHECKING:
@@ -12,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpcdl.acceptance.folder import AcceptanceFolder
     from hpcdl.acceptance.suite import Criterion, Suite
-    from hpcdl.acceptance.verdict import Culprit
+    from hpcdl.acceptance.verdict import Verdict
 
 ACCEPTANCES = (
     Column("accept", "acceptance", left=True),
@@ -24,10 +28,23 @@ ACCEPTANCES = (
 )
 SUITES = (
     Column("suite", "suite", left=True),
-    Column("tests", "tests", left=True, rank=2),
+    Column("about", "what it asks", left=True),
     Column("requirements", "requires"),
-    Column("minutes", "min, at most", rank=1, listed="minutes at most, on four nodes"),
-    Column("about", "about", left=True),
+    Column("walltime", "walltime", left=True),
+    Column("minutes", "minutes at most, on four nodes", hidden=True),
+    Column("tests", "tests", left=True, rank=1),
+)
+WALLTIME_EXPLAINED = (
+    "walltime: hours and minutes that Slurm would be asked for on four nodes like this machine, with room to spare; "
+    "`hpcdl accept run SUITE --nodes N --dry-run` says it of others"
+)
+METRICS = (
+    Column("metric", "metric", left=True),
+    Column("unit", "unit", left=True),
+    Column("scope", "of each", left=True),
+    Column("better", "better", left=True, rank=2),
+    Column("test", "test", left=True, rank=3),
+    Column("about", "what it is", left=True, rank=1),
 )
 CRITERIA = (
     Column("criterion", "requirement", left=True),
@@ -58,21 +75,55 @@ def list_acceptances(folders: Sequence[AcceptanceFolder]) -> Report:
     return Report(
         kind="acceptance",
         title="acceptances",
-        sections=(Table("acceptances", "Acceptances", ACCEPTANCES, tuple(rows)),),
+        sections=(Table("acceptances", "Acceptances", ACCEPTANCES, tuple(rows)),) if rows else (),
+        more=() if rows else ("there are none yet: hpcdl accept run smoke --nodes N",),
     )
 
 
 def list_suites(suites: Mapping[str, Suite], minutes: Mapping[str, int]) -> Report:
     """The built-in suites; `minutes` is the walltime that each would ask for on four nodes."""
     rows = tuple(
-        (name, describe_tests(suite), len(suite.criteria), minutes[name], suite.about)
+        (
+            name,
+            suite.about,
+            len(suite.criteria),
+            f"{minutes[name] // 60}:{minutes[name] % 60:02}",
+            minutes[name],
+            describe_tests(suite),
+        )
         for name, suite in suites.items()
     )
     return Report(
         kind="acceptance",
         title="suites of acceptance",
-        sections=(Table("suites", "Suites", SUITES, rows),),
-        more=("what one requires: hpcdl accept suites NAME",),
+        sections=(Table("suites", "Suites", SUITES, rows, captions=(WALLTIME_EXPLAINED,)),),
+        more=(
+            "what one requires: hpcdl accept suites NAME",
+            "what can be required: hpcdl accept suites --metrics",
+        ),
+    )
+
+
+def list_metrics() -> Report:
+    """What a criterion may require; the units are those that a threshold may be written in."""
+    rows = tuple(
+        (
+            one.name,
+            "word"
+            if one.dimension == "text"
+            else ", ".join(filter(None, metrics.UNITS[one.dimension])) or "number",
+            one.scope,
+            one.better,
+            one.test,
+            one.about + (" (GPUs only)" if one.gpu else ""),
+        )
+        for one in metrics.METRICS.values()
+    )
+    return Report(
+        kind="acceptance",
+        title="metrics that a suite can require",
+        sections=(Table("metrics", "Metrics", METRICS, rows),),
+        notes=(Note("info", f"{{model}} is one of {', '.join(networks.NETWORKS)}"),),
     )
 
 
@@ -102,15 +153,23 @@ def _ask(criterion: Criterion) -> str:
     }
     if criterion.equals is not None:
         return "as most of the fleet" if criterion.equals == "fleet" else f"is {criterion.equals}"
-    line = f"at least {criterion.at_least}" if criterion.is_floor else f"at most {criterion.at_most}"
+    given = criterion.at_least if criterion.is_floor else criterion.at_most
+    line = f"{'at least' if criterion.is_floor else 'at most'} {write_threshold(given)}"
     return f"{line} {whose[criterion.of]}" if criterion.of else line
 
 
-def list_suspects(culprits: Sequence[Culprit], name: str) -> Report:
-    """Who is at fault, a sentence each."""
+def list_suspects(verdict: Verdict, name: str) -> Report:
+    """Who is at fault, a sentence each. Where nobody is named, whether that means anything."""
+    culprits = verdict.culprits
+    nobody = "nobody is at fault" if verdict.outcome == "pass" else "nobody is named"
+    told = f"{len(culprits)} at fault" if culprits else nobody
     rows = tuple((culprit.unit, "; ".join([culprit.symptom, *culprit.clues])) for culprit in culprits)
     return Report(
         kind="acceptance",
-        title=f"{name}: " + (f"{len(rows)} at fault" if rows else "nobody is at fault"),
+        title=f"{name}: {told}",
+        badges=choose_badges(verdict),
         sections=(Table("suspects", "Suspects", SUSPECTS, rows),) if rows else (),
+        more=()
+        if verdict.outcome == "pass"
+        else (f"which requirements, and why: hpcdl accept report {name}",),
     )

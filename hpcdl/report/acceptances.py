@@ -74,7 +74,7 @@ def build_certificate(
     return Report(
         kind="certificate",
         title=_write_title(asked, verdict),
-        badges=_choose_badges(verdict, signer),
+        badges=choose_badges(verdict, "SIGNED" if signer else "UNSIGNED"),
         sections=tuple(table for table in sections if table.rows),
         notes=tuple(_list_notes(verdict)),
         more=tuple(_point_further(asked, papers)),
@@ -90,9 +90,10 @@ def _write_title(asked: Acceptance, verdict: Verdict) -> str:
     return f"Acceptance: {WORDS[verdict.outcome]} · {asked.suite.name} · {count(len(verdict.nodes), 'node')}{site}"
 
 
-def _choose_badges(verdict: Verdict, signer: str) -> tuple[Badge, ...]:
+def choose_badges(verdict: Verdict, *more: Badge) -> tuple[Badge, ...]:
+    """The outcome, and whether it is a rehearsal."""
     rehearsal: tuple[Badge, ...] = ("REHEARSAL",) if verdict.rehearsal else ()
-    return (BADGES[verdict.outcome], *rehearsal, "SIGNED" if signer else "UNSIGNED")
+    return (BADGES[verdict.outcome], *rehearsal, *more)
 
 
 def _write_stamp(verdict: Verdict, signer: str) -> str:

@@ -9,6 +9,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from rich.align import Align
 from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.padding import Padding
@@ -93,8 +94,6 @@ def _lay_out(report: Report, width: int) -> RenderableType:
     failures = [note for note in report.notes if note.kind == "failure"]
     others = [note for note in report.notes if note.kind != "failure"]
     parts: list[RenderableType] = [*_draw_header(report, width), *(_draw_note(note) for note in failures)]
-    if report.stamp:
-        parts.insert(0, Text(report.stamp, style="bold", overflow="fold"))
     told: list[str] = []
     for table in report.shown:
         parts.extend(["", *_draw_section(table, width, told, titled=len(report.shown) > 1)])
@@ -183,7 +182,9 @@ def _draw_grid(table: Table, layout: Layout) -> Grid:
         # Numbers are narrower than what they are called: a title of several words stands in several lines.
         title = column.title if column.left else column.title.replace(" ", "\n")
         justify: Literal["left", "right"] = "left" if column.left else "right"
-        grid.add_column(Text(title), justify=justify, width=width, overflow="fold", vertical="bottom")
+        # Titles stand on their rows; of a row each text begins in its first line, beside what it is about.
+        head = Align(Text(title, justify=justify), justify, vertical="bottom")
+        grid.add_column(head, justify=justify, width=width, overflow="fold", vertical="top")
     for row, cells in zip(layout.rows, table.rows, strict=False):
         grid.add_row(
             "", *(_draw_cell(cells[index], text) for index, text in zip(layout.kept, row, strict=True))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hpcdl.report.content import Cell
 
 IDENTITY, SINGLE_VERSION = "identity.", "identity.version."
+LIMITS = frozenset({"identity.cpu_limit_cores", "identity.memory_limit_bytes"})
 # A fleet of more kinds than that is told by its largest groups.
 MOST_GROUPS, MOST_NAMED = 12, 8
 UNKNOWN = "not known"
@@ -51,6 +52,10 @@ def _list_traits(evidence: Evidence) -> Iterator[tuple[str, str, str]]:
         # All versions stand in one trait too.
         if trait.metric.startswith(IDENTITY) and not trait.metric.startswith(SINGLE_VERSION):
             yield trait.unit.nodes[0], trait.metric, trait.word
+    for absent in evidence.absences:
+        # That there is no limit is known, and is not the same as not to know of one.
+        if absent.metric in LIMITS and len(absent.unit.nodes) == 1:
+            yield absent.unit.nodes[0], absent.metric, absent.reason
     for seen in evidence.observations:
         if seen.metric.startswith(IDENTITY) and len(seen.unit.nodes) == 1 and seen.samples:
             yield seen.unit.nodes[0], seen.metric, write_amount(seen.metric, seen.samples[-1])

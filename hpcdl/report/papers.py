@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcdl.report.content import Column, Quantity, Table
-from hpcdl.report.fleets import count_models, name_nodes
+from hpcdl.report.fleets import LIMITS, count_models, name_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +54,8 @@ def make_absence_table(asked: Acceptance, evidence: Evidence) -> Table:
     required = {criterion.metric for criterion in asked.suite.criteria}
     units: dict[tuple[str, str], list[str]] = {}
     for one in evidence.absences:
+        if one.metric in LIMITS and one.metric not in required:
+            continue  # it stands with the hardware: that there is none is known
         units.setdefault((one.metric, one.reason), []).extend(one.unit.nodes or (one.unit.name,))
     columns = (
         Column("metric", "what could not be had", left=True),

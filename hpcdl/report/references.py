@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcdl.records import Missing
 from hpcdl.report.content import Column, Fact, Note, Quantity, Report, Table
 from hpcdl.report.requirements import choose_unit, shorten_word, write_amount
 from hpcdl.report.wording import count
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from hpcdl.report.content import Badge, Cell
 
 MOST_ROWS, MOST_NAMES = 40, 8
+FROM_ZERO = Missing(missing="it was 0, of which nothing is a part")
 REHEARSAL: tuple[Badge, ...] = ("REHEARSAL",)
 
 
@@ -145,8 +147,8 @@ def _make_drift_table(found: Drifts) -> Table:
         (
             one.unit,
             one.metric,
-            Quantity(one.change, "change"),
-            "worse" if one.worse else "better" if one.change else "",
+            Quantity(FROM_ZERO if one.change is None else one.change, "change"),
+            "worse" if one.worse else "better" if one.now != one.before else "",
             write_amount(one.metric, one.before),
             write_amount(one.metric, one.now),
             Quantity(one.before, choose_unit(one.metric)),

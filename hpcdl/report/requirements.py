@@ -29,7 +29,7 @@ WORDS = {
 }
 # So many units of a requirement are shown; of more, the worst.
 MOST_UNITS = 16
-LONGEST_WORD, LONGEST_DIGEST = 160, 16
+LONGEST_WORD, LONGEST_BRIEF, LONGEST_DIGEST = 160, 40, 16
 UNITS: dict[Dimension, Unit] = {
     "images/s": "images/s",
     "images/J": "images/J",
@@ -70,16 +70,18 @@ def shorten_word(word: str) -> str:
     word = flatten_word(word)
     if len(word) >= 32 and all(letter in "0123456789abcdef" for letter in word):
         return f"{word[:LONGEST_DIGEST]}…"
-    return word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 1]}…"
+    return shorten(word, LONGEST_WORD)
+
+
+def shorten(word: str, longest: int) -> str:
+    """As much of it as there is room for."""
+    return word if len(word) <= longest else f"{word[: longest - 1]}…"
 
 
 def flatten_word(word: str) -> str:
     """A word that is a table in JSON, as 'torch 2.13.0, mpi 4.1'; any other as it is."""
-    if not word.startswith("{"):
-        return word
-    try:
-        table = json.loads(word)
-    except (ValueError, RecursionError):
+    table = _read_table(word)
+    if table is None:
         return word
     return ", ".join(f"{name} {value}" for name, value in table.items() if value is not None)
 
@@ -152,7 +154,7 @@ def make_requirement_table(requirements: Sequence[Requirement], floors: dict[str
         Column("held", "passed", left=True),
         Column("asked", "asked", left=True, rank=1),
         Column("worst_unit", "worst unit", left=True, rank=2),
-        *_list_value_columns(),
+        *_list_value_columns(words=True, line_rank=1),
         Column("passed", "passed", hidden=True),
         Column("units", "units", hidden=True),
         Column("alpha", "false-alarm chance", rank=5, hidden=True),
@@ -169,11 +171,14 @@ BOUNDS_EXPLAINED = (
 )
 
 
-def _list_value_columns(*, intervals: bool = True) -> tuple[Column, ...]:
+def _list_value_columns(
+    *, intervals: bool = True, words: bool = False, line_rank: int = 0
+) -> tuple[Column, ...]:
+    """`words`: there are some among the values; these are wrapped."""
     return (
-        Column("seen", "value"),
+        Column("seen", "value", left=words),
         Column("interval", "interval", left=True, rank=3, hidden=not intervals),
-        Column("line", "line"),
+        Column("line", "line", left=words, rank=line_rank),
         Column("samples", "samples", rank=5),
         Column("value", "value", hidden=True),
         Column("low", "low", hidden=True),
@@ -204,9 +209,10 @@ def _make_row(requirement: Requirement, *, floor: Floor) -> tuple[Cell, ...]:
 def _show_values(metric: str, decision: Decision) -> Iterator[Cell]:
     """As people read it, then as programs do."""
     relative = decision.relative
-    yield write_amount(metric, decision.value, relative=relative)
+    value, line = contrast(decision.value, decision.threshold)
+    yield write_amount(metric, value, relative=relative)
     yield write_interval(metric, decision)
-    yield write_amount(metric, decision.threshold, relative=relative)
+    yield write_amount(metric, line, relative=relative)
     yield decision.samples
     unit = choose_unit(metric, relative=relative)
     yield (
@@ -215,6 +221,28 @@ def _show_values(metric: str, decision: Decision) -> Iterator[Cell]:
         else _show(decision.value, unit)
     )
     yield from (_show(end, unit) for end in (decision.low, decision.high, decision.threshold))
+
+
+def contrast(value: float | str | None, line: float | str | None) -> tuple[float | str | None, ...]:
+    """Two words beside each other: of tables what differs, the beginning of what is the same."""
+    if not isinstance(value, str) or not isinstance(line, str):
+        return value, line
+    if value == line:
+        return (shorten(flatten_word(value), LONGEST_BRIEF),) * 2
+    own, usual = _read_table(value), _read_table(line)
+    if own is None or usual is None:
+        return value, line
+    differing = [key for key in {**own, **usual} if own.get(key) != usual.get(key)]
+    value, line = (", ".join(f"{key} {one.get(key, 'none')}" for key in differing) for one in (own, usual))
+    return value, line
+
+
+def _read_table(word: str) -> dict[str, object] | None:
+    try:
+        found = json.loads(word)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _show(value: float | str | None, unit: Unit) -> Cell:
@@ -235,7 +263,10 @@ def _make_unit_table(requirement: Requirement, *, floor: Floor) -> Table:
     columns = (
         Column("unit", "unit", left=True),
         Column("outcome", "verdict", left=True),
-        *_list_value_columns(intervals=any(one.low is not None or one.high is not None for one in shown)),
+        *_list_value_columns(
+            intervals=any(one.low is not None or one.high is not None for one in shown),
+            words=any(isinstance(one.value, str) for one in shown),
+        ),
         Column("reason", "why", left=True, hidden=not any(one.reason for one in shown)),
     )
     rows = tuple(

@@ -15,6 +15,7 @@ from rich.live import Live
 from hpcdl import cli
 from hpcdl.campaign.sight import Cell, Sight
 from hpcdl.cli import accept_board, screen
+from hpcdl.cli.accept_size import write_bound
 from hpcdl.jobs import Standing
 from tests.unit.acceptances_maker import write_acceptance
 
@@ -77,6 +78,11 @@ def test_a_dry_run_tells_the_size_and_prints_the_script_without_slurm(tmp_path, 
         (("run", "smoke", "--nodes", "4", "--per-node-jobs", "--no-wait", "--dry-run"), "--no-wait leaves"),
         (("run", "smoke", "--nodes", "4", "--patience", "soon"), "--patience soon: a time is needed"),
         (("run", "smoke", "--nodes", "4", "--baseline", "none.toml"), "there is no baseline none.toml"),
+        (
+            ("run", "smoke", "--nodes", "4", "--junit", "none/j.xml", "--dry-run"),
+            "--junit none/j.xml: there is no folder none",
+        ),
+        (("run", "bin", "--nodes", "4"), "bin is a folder. Name a suite's file in it"),
         (("resume",), "there are no acceptances in"),
         (("suspects", "x"), "there are no acceptances in"),
         (("suites", "smok"), "there is no suite 'smok'"),
@@ -84,9 +90,33 @@ def test_a_dry_run_tells_the_size_and_prints_the_script_without_slurm(tmp_path, 
 )
 def test_mistakes_are_told_with_what_to_do(tmp_path, run, argv, words):
     done = run(*argv, code=2)
-    assert words in done.stderr
+    assert words in " ".join(done.stderr.split())
     # Nothing that was refused is left behind.
     assert not list((tmp_path / "store").glob("acceptances/*"))
+
+
+def test_a_forgotten_baseline_is_told_before_anything_runs(tmp_path, run):
+    (tmp_path / "mine.toml").write_text(
+        'extends = "smoke"\nname = "mine"\n[[criteria]]\nname = "as-before"\n'
+        'metric = "train.lenet.images_per_s"\nat_least = "95 %"\nof = "reference"\n'
+    )
+    done = run("run", "mine.toml", "--nodes", "4", "--dry-run")
+    assert (
+        "without --baseline FILE there is nothing to hold against, and no evidence on: as-before"
+        in done.stderr
+    )
+    assert "--baseline" not in run("run", "smoke", "--nodes", "4", "--dry-run").stderr
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"), [(10750.0, "10,750"), (31.2, "32"), (9.01, "9.1"), (3.0, "3"), (1 / 12, "0.084")]
+)
+def test_a_bound_is_written_in_full_and_never_rounded_down(hours, words):
+    assert write_bound(hours) == words
+
+
+def test_an_empty_store_says_how_to_begin(run):
+    assert "hpcdl accept run smoke" in run("list").stdout
 
 
 def test_a_suite_that_is_not_what_it_was_is_not_gone_on_with(tmp_path, run):
@@ -106,7 +136,14 @@ def test_the_acceptances_of_a_store(tmp_path, run):
 def test_the_suites_are_explained(run):
     text = run("suites").stdout
     assert all(name in text for name in ("smoke", "standard", "burn-in"))
+    told = json.loads(run("suites", "--json").stdout)
+    assert all(isinstance(suite["minutes"], int) for suite in told["suites"])
+    listed = json.loads(run("suites", "--metrics", "--json").stdout)["metrics"]
+    assert {"metric": "health.temperature_c", "unit": "°C, C"}.items() <= {
+        one["metric"]: one for one in listed
+    }["health.temperature_c"].items()
     text = run("suites", "smoke").stdout
+    assert "at least 1\n" in text
     assert "lenet-speed" in text
     assert "train.lenet.images_per_s" in text
 
@@ -121,6 +158,18 @@ def test_suspects_are_named_and_not_touched(tmp_path, run):
     assert "node2" in run("suspects", "last").stdout
     lines = run("suspects", "last", "--slurm").stdout.splitlines()
     assert [line.startswith("scontrol update NodeName=node2 State=DRAIN Reason=") for line in lines] == [True]
+
+
+def test_that_nobody_is_named_is_no_all_clear(tmp_path, run):
+    # One node alone is nobody's median.
+    write_acceptance(tmp_path / "store", nodes=1, here=True)
+    done = run("suspects")
+    assert "nobody is named" in done.stdout
+    assert "INSUFFICIENT EVIDENCE" in done.stdout
+    assert "hpcdl accept report" in done.stdout
+    done = run("suspects", "--slurm")
+    assert not done.stdout
+    assert "has not passed" in done.stderr
 
 
 # ---- The board ----

@@ -21,6 +21,8 @@ from hpcdl.acceptance.outliers import LEAST_VALUES, remove_outliers
 from hpcdl.acceptance.toml_text import write_comment, write_key, write_string, write_value
 from hpcdl.cli import baseline as commands
 from hpcdl.errors import Mistake
+from hpcdl.report import as_json
+from hpcdl.report.references import describe_drifts
 from tests.unit.acceptances_maker import ACCEPT_ID, make_asked, write_acceptance
 from tests.unit.fleets import device, make_evidence, make_suite, name_nodes, node, said, seen
 
@@ -288,6 +290,25 @@ def test_hotter_is_worse():
     (move,) = find_drifts(known, at(72)).moves
     assert (move.worse, move.change) == (True, pytest.approx(0.2))
     assert not find_drifts(known, at(50)).moves[0].worse
+
+
+def test_what_was_nothing_and_is_something_has_moved_farthest():
+    def at(heat, errors):
+        return make_evidence(
+            ("node1",),
+            seen("health.temperature_c", device("node1", GPU, "0"), heat),
+            seen("health.throttled_s", device("node1", GPU, "0"), errors),
+        )
+
+    base = conclude([100])
+    found = find_drifts(make(replace(base, evidence=at(60, 0))), at(90, 3))
+    assert [(one.metric, one.change, one.worse) for one in found.moves] == [
+        ("health.throttled_s", None, True),
+        ("health.temperature_c", pytest.approx(0.5), True),
+    ]
+    first = json.loads(as_json.render(describe_drifts(found, "b.toml", "a", None)))["drift"][0]
+    assert first["change"]["missing"] == "it was 0, of which nothing is a part"
+    assert first["direction"] == "worse"
 
 
 # ---- As it is typed ----

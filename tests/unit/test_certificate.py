@@ -18,7 +18,7 @@ from hpcdl.report import formats
 from hpcdl.report.acceptances import build_certificate
 from hpcdl.report.fleets import group_nodes, name_nodes
 from hpcdl.report.papers import Papers
-from hpcdl.report.requirements import find_margin, shorten_word, sort_worst, write_amount
+from hpcdl.report.requirements import contrast, find_margin, shorten_word, sort_worst, write_amount
 from tests.golden import keep_or_read
 from tests.unit.acceptances_maker import make_asked, write_acceptance
 from tests.unit.checks_maker import make_look
@@ -227,3 +227,14 @@ def test_the_worst_comes_first():
 )
 def test_amounts_carry_their_units(metric, value, relative, words):
     assert write_amount(metric, value, relative=relative) == words
+
+
+def test_of_two_tables_of_versions_what_differs_is_shown_and_a_line_is_enough_for_what_does_not():
+    usual = {"blas": "MKL 2024.2", "dali": "2.4.0", "onednn": "3.12.0", "python": "3.11.7", "torch": "2.13.0"}
+    own = usual | {"torch": "2.12.0"}
+    assert contrast(json.dumps(own), json.dumps(usual)) == ("torch 2.12.0", "torch 2.13.0")
+    assert contrast(json.dumps(own | {"mpi": "5.0"}), json.dumps(usual))[1] == "torch 2.13.0, mpi none"
+    same, _ = contrast(json.dumps(usual), json.dumps(usual))
+    assert same == "blas MKL 2024.2, dali 2.4.0, onednn 3.1…"
+    assert contrast("6.1.0", "6.2.0") == ("6.1.0", "6.2.0")
+    assert contrast(0.9, 0.95) == (0.9, 0.95)

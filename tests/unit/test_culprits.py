@@ -510,6 +510,9 @@ def test_any_words_can_be_told(metric, word, usual):
 
 
 def test_a_number_of_no_metric_is_told_by_its_name():
+    assert (
+        tell_number("train.lenet.spread", 0.509, 0.088) == "scatter of LeNet 50.9 % where the fleet has 8.8 %"
+    )
     assert tell_number("check.thing", 3.0, 4.0) == "check.thing 3 where the fleet has 4"
 
 

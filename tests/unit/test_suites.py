@@ -182,6 +182,16 @@ def test_a_mistake_names_what_is_wrong_and_what_to_write(said, told):
     assert told in str(caught.value)
 
 
+def test_a_mistake_below_others_names_its_criterion_and_its_network(write):
+    path = write(
+        'extends = "smoke"\nname = "x"\n[[criteria]]\nname = "mine"\n'
+        'metric = "train.alexnet.images_per_s"\nat_least = "3 imgs/s"\n'
+    )
+    with pytest.raises(Mistake) as caught:
+        load(path)
+    assert "criteria.mine: train.alexnet.images_per_s: there is no unit 'imgs/s'" in str(caught.value)
+
+
 def test_what_nobody_tests_cannot_be_required(write):
     text = 'name = "x"\n[tests.node]\nchecks = ["identity"]\n[[criteria]]\nname = "speed"\n'
     with pytest.raises(Mistake, match=r"needs check 'train' in \[tests\.node\]"):
