@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from hpcdl.acceptance.suite import read_quantity
 from hpcdl.acceptance.verdict import Decision
-from hpcdl.acceptance.wording import shorten, tell_difference, tell_number
+from hpcdl.acceptance.wording import tell_difference, tell_number
+from hpcdl.acceptance.words import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

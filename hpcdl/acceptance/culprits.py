@@ -13,7 +13,6 @@ from hpcdl.acceptance.phrases import (
     LOSSES,
     find_divergence,
     place_of,
-    shorten,
     split,
     tell_number,
     tell_share,
@@ -21,6 +20,7 @@ from hpcdl.acceptance.phrases import (
 )
 from hpcdl.acceptance.suspicion import blame
 from hpcdl.acceptance.verdict import Culprit
+from hpcdl.acceptance.words import cut, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -226,8 +226,6 @@ def drain_lines(culprits: Sequence[Culprit]) -> list[str]:
 
 
 def _drain(node: str, told: str) -> str:
-    reason = " ".join(f"hpcdl: {told}".split())
-    if len(reason) > LONGEST_REASON:
-        reason = f"{reason[: LONGEST_REASON - 1]}…"
+    reason = cut(" ".join(f"hpcdl: {told}".split()), LONGEST_REASON)
     name = shlex.quote(f"NodeName={node}")
     return f"scontrol update {name} State=DRAIN Reason={shlex.quote(reason)}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import NamedTuple
 
 from hpcdl import networks
+from hpcdl.acceptance.words import read_table, shorten
 from hpcdl.errors import HpcdlError
 
-LONGEST_WORD = 60
 Form = Callable[[str, float, float | None], str]
 
 
@@ -195,7 +194,7 @@ def tell_word(metric: str, word: str, usual: str | None) -> str:
 
 def _compare_tables(word: str, usual: str) -> str:
     """Key by key; empty where these are no tables."""
-    own, others = _read_table(word), _read_table(usual)
+    own, others = read_table(word), read_table(usual)
     if own is None or others is None:
         return ""
     keys = [key for key in sorted({*own, *others}) if own.get(key) != others.get(key)]
@@ -205,21 +204,7 @@ def _compare_tables(word: str, usual: str) -> str:
     )
 
 
-def _read_table(word: str) -> dict[str, object] | None:
-    try:
-        found = json.loads(word)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def find_divergence(own: str, usual: str) -> int | None:
     """The first step, counted from 1, whose loss is another; None: there is none."""
     pairs = zip(own.split(), usual.split(), strict=False)
     return next((step for step, (one, other) in enumerate(pairs, start=1) if one != other), None)
-
-
-def shorten(word: str) -> str:
-    """On one line, and not too long."""
-    word = " ".join(word.split())
-    return word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 1]}…"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from hpcdl.acceptance.words import read_table, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,6 @@ REFERENCES: dict[Of, str] = {
     "reference": "the baseline",
     "expectation": "what the model expects",
 }
-LONGEST = 60
 
 
 def tell_asked(criterion: Criterion) -> str:
@@ -58,26 +58,12 @@ def tell_value(value: float, criterion: Criterion) -> str:
     return f"{tell_part(value)} of {REFERENCES[criterion.of]}"
 
 
-def shorten(word: str) -> str:
-    """As much of a word as a sentence bears."""
-    word = " ".join(word.split())
-    return word if len(word) <= LONGEST else f"{word[: LONGEST - 1]}…"
-
-
 def tell_difference(own: str, usual: str) -> str:
     """'torch 2.9, most have 2.10' where words are tables in JSON, else one word and the other."""
-    one, other = _read_table(own), _read_table(usual)
+    one, other = read_table(own), read_table(usual)
     if one is None or other is None:
         return f"{shorten(own) or 'nothing'}, most have {shorten(usual) or 'nothing'}"
     return "; ".join(_compare_tables(one, other)) or "written in another way"
-
-
-def _read_table(word: str) -> dict[str, object] | None:
-    try:
-        table = json.loads(word)
-    except ValueError:
-        return None
-    return table if isinstance(table, dict) else None
 
 
 def _compare_tables(own: dict[str, object], usual: dict[str, object]) -> Iterator[str]:

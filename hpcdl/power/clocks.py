@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.metering import complete_uuid
+from hpcdl.power.session import open_session
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -36,26 +37,20 @@ class Clocks:
 
 def read_clocks(gpu_uuid: str) -> Clocks | Missing:
     """One look at the GPU of this UUID ('GPU-…' or without it); an NVML error is a missing reading, in its words."""
-    try:
-        import pynvml
-    except ImportError:
-        return Missing(missing="nvidia-ml-py is not installed")
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as problem:
-        return Missing(missing=f"NVML: {problem}")
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByUUID(complete_uuid(gpu_uuid))
-        return Clocks(
-            _ask(pynvml, lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
-            _ask(pynvml, lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
-            _read_reasons(pynvml, handle),
-            _ask(pynvml, lambda: _count_heat_s(pynvml, handle)),
-        )
-    except pynvml.NVMLError as problem:
-        return Missing(missing=f"NVML: {problem}")
-    finally:
-        pynvml.nvmlShutdown()
+    session = open_session()
+    if isinstance(session, Missing):
+        return session
+    with session as nvml:
+        try:
+            handle = nvml.nvmlDeviceGetHandleByUUID(complete_uuid(gpu_uuid))
+            return Clocks(
+                _ask(nvml, lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+                _ask(nvml, lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+                _read_reasons(nvml, handle),
+                _ask(nvml, lambda: _count_heat_s(nvml, handle)),
+            )
+        except nvml.NVMLError as problem:
+            return Missing(missing=f"NVML: {problem}")
 
 
 def _ask(pynvml: Any, question: Callable[[], Any]) -> Reading:

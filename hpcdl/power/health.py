@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from hpcdl.metering import complete_uuid
 from hpcdl.power.board import Board
+from hpcdl.power.session import open_session
 from hpcdl.power.vitals import (
     KEYS,
     count_heat_s,
     find_board,
-    open_session,
     read_clock,
     read_counters,
     read_generation,

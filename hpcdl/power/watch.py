@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
 
 from hpcdl.metering import complete_uuid
+from hpcdl.power.session import open_session
 from hpcdl.power.vitals import (
     KEYS,
     count_heat_s,
     find_board,
-    open_session,
     read_clock,
     read_counters,
     read_generation,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hpcdl.power.board import Board
-    from hpcdl.power.vitals import Session
+    from hpcdl.power.session import Session
     from hpcdl.records import Reading
 
 PERIOD_S = 0.1

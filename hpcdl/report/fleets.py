@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hpcdl.acceptance.words import cut
 from hpcdl.report.content import Column, Table
 from hpcdl.report.requirements import flatten_word, write_amount
 
@@ -21,6 +22,7 @@ LIMITS = frozenset({"identity.cpu_limit_cores", "identity.memory_limit_bytes"})
 # A fleet of more kinds than that is told by its largest groups.
 MOST_GROUPS, MOST_NAMED = 12, 8
 UNKNOWN = "not known"
+LONGEST = 120
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _compare(usual: Group, group: Group) -> str:
     for name in sorted(usual.traits.keys() | group.traits.keys()):
         ours, theirs = usual.traits.get(name, UNKNOWN), group.traits.get(name, UNKNOWN)
         if ours != theirs:
-            told.append(f"{name.removeprefix(IDENTITY)}: {_shorten(_differ(ours, theirs))}")
+            told.append(f"{name.removeprefix(IDENTITY)}: {cut(_differ(ours, theirs), LONGEST)}")
     return "; ".join(told)
 
 
@@ -105,10 +107,6 @@ def _differ(usual: str, word: str) -> str:
     known = set(flatten_word(usual).split(", "))
     parts = [part for part in flatten_word(word).split(", ") if part not in known]
     return ", ".join(parts) or flatten_word(word)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 120 else f"{text[:119]}…"
 
 
 def make_hardware_table(groups: Sequence[Group]) -> Table:

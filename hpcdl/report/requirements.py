@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING
 
 from hpcdl.acceptance import metrics
 from hpcdl.acceptance.verdict import WORST_FIRST
+from hpcdl.acceptance.words import cut, read_table
 from hpcdl.records import Missing
 from hpcdl.report.content import Column, Fact, Quantity, Table
 from hpcdl.report.numbers import format_value
@@ -70,17 +70,12 @@ def shorten_word(word: str) -> str:
     word = flatten_word(word)
     if len(word) >= 32 and all(letter in "0123456789abcdef" for letter in word):
         return f"{word[:LONGEST_DIGEST]}…"
-    return shorten(word, LONGEST_WORD)
-
-
-def shorten(word: str, longest: int) -> str:
-    """As much of it as there is room for."""
-    return word if len(word) <= longest else f"{word[: longest - 1]}…"
+    return cut(word, LONGEST_WORD)
 
 
 def flatten_word(word: str) -> str:
     """A word that is a table in JSON, as 'torch 2.13.0, mpi 4.1'; any other as it is."""
-    table = _read_table(word)
+    table = read_table(word)
     if table is None:
         return word
     return ", ".join(f"{name} {value}" for name, value in table.items() if value is not None)
@@ -228,21 +223,13 @@ def contrast(value: float | str | None, line: float | str | None) -> tuple[float
     if not isinstance(value, str) or not isinstance(line, str):
         return value, line
     if value == line:
-        return (shorten(flatten_word(value), LONGEST_BRIEF),) * 2
-    own, usual = _read_table(value), _read_table(line)
+        return (cut(flatten_word(value), LONGEST_BRIEF),) * 2
+    own, usual = read_table(value), read_table(line)
     if own is None or usual is None:
         return value, line
     differing = [key for key in {**own, **usual} if own.get(key) != usual.get(key)]
     value, line = (", ".join(f"{key} {one.get(key, 'none')}" for key in differing) for one in (own, usual))
     return value, line
-
-
-def _read_table(word: str) -> dict[str, object] | None:
-    try:
-        found = json.loads(word)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _show(value: float | str | None, unit: Unit) -> Cell:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcdl.acceptance import metrics
 from hpcdl.acceptance.verdict import WORST_FIRST
 from hpcdl.report.content import Column, Note, Report, Table
-from hpcdl.report.numbers import format_number, format_value
+from hpcdl.report.numbers import format_number
+from hpcdl.report.requirements import write_amount
 from hpcdl.report.wording import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hpcdl.acceptance.verdict import Culprit, Decision, Requirement, Verdict
-    from hpcdl.report.content import Badge, Cell, Unit
+    from hpcdl.report.content import Badge, Cell
 
 WORDS = {
     "pass": "PASS",
@@ -38,17 +38,6 @@ CULPRITS = (
     Column("symptom", "what", left=True),
     Column("clues", "why", left=True),
 )
-_UNITS: dict[str, Unit] = {
-    "images/s": "images/s",
-    "images/J": "images/J",
-    "bytes/s": "bytes/s",
-    "FLOP/s": "FLOP/s",
-    "bytes": "bytes",
-    "s": "s",
-    "°C": "°C",
-    "W": "W",
-    "MHz": "MHz",
-}
 
 
 def describe_verdict(verdict: Verdict, name: str, where: tuple[str, ...]) -> Report:
@@ -117,11 +106,7 @@ def format_decided(decision: Decision, metric: str) -> str:
     """A decision's value in words."""
     if not isinstance(decision.value, float | int):
         return str(decision.value or "")
-    if decision.relative:
-        return format_value(decision.value, "fraction")
-    dimension = metrics.find(metric).dimension
-    shown = format_value(decision.value, _UNITS.get(dimension, "number"))
-    return f"{shown} {dimension}" if dimension in {"images/s", "images/J"} else shown
+    return write_amount(metric, decision.value, relative=decision.relative)
 
 
 def _tell_reasons(requirement: Requirement) -> str:

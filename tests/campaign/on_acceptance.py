@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 from tests.campaign.drill import Drill, Seen, Setting
-from tests.campaign.on_cluster import QUEUE_S, missing, nodes_are_free
-from tests.campaign.tree import Visitor
-from tests.cluster import layout, planting, slurm_cluster
+from tests.campaign.on_cluster import arrive, missing
+from tests.cluster import layout, planting
 from tests.cluster.accepting import (
     FAULTS,
     accept,
@@ -22,10 +20,11 @@ from tests.cluster.accepting import (
     decisions,
     write_suite,
 )
-from tests.cluster.commands import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.campaign.tree import Visitor
 
 TRIALS, CLEAN_TRIALS = 10, 40
 WORDS = {
@@ -42,7 +41,7 @@ WORDS = {
 
 def find_fault(name: str, setting: Setting) -> Seen:
     """Plant it in one node; the verdict tells of that node by the right requirement, and of no other."""
-    person, fault = _arrive(setting), FAULTS[name]
+    person, fault = arrive(setting), FAULTS[name]
     node = setting.chance.choice(layout.NODES)
     suite = write_suite(person.home, checks=fault.checks, links=fault.links)
     with fault.plant(node, person.home) as variables:
@@ -54,7 +53,7 @@ def find_fault(name: str, setting: Setting) -> Seen:
 
 def lose_a_node(setting: Setting) -> Seen:
     """Take a node down between two of its checks; it fails, and the others are judged."""
-    person = _arrive(setting)
+    person = arrive(setting)
     # Not the first: the batch script runs there, and the job would end with it.
     node = setting.chance.choice(layout.NODES[1:])
     suite = write_suite(person.home, checks=("identity", "arithmetic", "train"))
@@ -72,21 +71,12 @@ def lose_a_node(setting: Setting) -> Seen:
 
 def pass_in_peace(setting: Setting) -> Seen:
     """Nothing is planted: with links and without, by turns, the fleet passes."""
-    person = _arrive(setting)
+    person = arrive(setting)
     links = bool(setting.number % 2)
     verdict, elapsed_s = _time(person, write_suite(person.home, links=links), code=0)
     assert verdict["outcome"] == "pass"
     assert not verdict["culprits"], verdict["culprits"]
     return _leave(person, "with links" if links else "nodes alone", elapsed_s, "nobody")
-
-
-def _arrive(setting: Setting) -> Visitor:
-    slurm_cluster.up()
-    home = layout.SHARED / "campaign" / f"{setting.drill}-{setting.number}-{os.getpid()}"
-    home.mkdir(parents=True)
-    person = Visitor.visit(home, on_cluster=True, said=slurm_cluster.environment())
-    until(nodes_are_free, "free nodes", timeout_s=QUEUE_S)
-    return person
 
 
 def _time(person: Visitor, suite: Any, *, code: int) -> tuple[Mapping[str, Any], float]:

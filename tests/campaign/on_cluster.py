@@ -59,7 +59,7 @@ EVEN = ["--model", "lenet", "--batch", "128", "--threads", "1", "--steps", "40",
 
 def throttle_one_link(setting: Setting) -> Seen:
     """Limit what one node can send; a probe names that node and no other."""
-    person = _arrive(setting)
+    person = arrive(setting)
     node = setting.chance.choice(layout.NODES)
     slurm_cluster.slow_link(node)
     try:
@@ -73,7 +73,7 @@ def throttle_one_link(setting: Setting) -> Seen:
 
 def starve_one_node(setting: Setting) -> Seen:
     """Leave one node a fifth of a core; the report names its rank and no other."""
-    person = _arrive(setting)
+    person = arrive(setting)
     node = setting.chance.choice(layout.NODES)
     quota.slow_cpu(node)
     try:
@@ -87,7 +87,7 @@ def starve_one_node(setting: Setting) -> Seen:
 
 def leave_in_peace(setting: Setting) -> Seen:
     """Nothing is planted: nobody is named, neither by a probe nor by a training run, by turns."""
-    person = _arrive(setting)
+    person = arrive(setting)
     variant = ("probe", "training")[setting.number % 2]
     facts, elapsed_s = (_probe if variant == "probe" else _train)(person)
     named = [one["host"] for one in facts["stragglers"]]
@@ -97,7 +97,8 @@ def leave_in_peace(setting: Setting) -> Seen:
     return Seen(variant, elapsed_s, "nobody")
 
 
-def _arrive(setting: Setting) -> Visitor:
+def arrive(setting: Setting) -> Visitor:
+    """Somebody with a folder of their own, once the nodes are free."""
     slurm_cluster.up()
     home = layout.SHARED / "campaign" / f"{setting.drill}-{setting.number}-{os.getpid()}"
     home.mkdir(parents=True)
