@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tests.cluster.commands import Person
 
-# Nodes that share two cores scatter far more than nodes do that have their own: so wide is the line of speed.
 HEAD = """
 name = "short"
 about = "Every node of the test cluster, in seconds"
@@ -49,12 +48,16 @@ CRITERIA = {
     "same-kernel": ("identity.kernel", 'equals = "fleet"'),
     "same-software": ("identity.versions", 'equals = "fleet"'),
     "same-arithmetic": ("arithmetic.lenet.digest", 'equals = "fleet"'),
-    "lenet-speed": ("train.lenet.images_per_s", 'at_least = "65 %"\nof = "fleet"'),
+    "lenet-speed": ("train.lenet.images_per_s", 'at_least = "{speed}"\nof = "fleet"'),
     "readable-data": ("data.unreadable", "at_most = 0"),
     "same-data": ("data.digest", 'equals = "fleet"'),
     "no-throttling": ("health.throttled_s", 'at_most = "0.5 s"\nwhere_present = true'),
-    "link-speed": ("link.bandwidth_bytes_per_s", 'at_least = "50 %"\nof = "fleet"'),
+    "link-speed": ("link.bandwidth_bytes_per_s", 'at_least = "{speed}"\nof = "fleet"'),
 }
+# Nodes that share two cores scatter far more than nodes do that have their own. Where no node is slow, a test asks
+# for next to nothing: what else the machine was doing is not the test's to judge (the campaign counts that).
+ANY_SPEED = "5 %"
+SPEED = {"lenet-speed": "65 %", "link-speed": "50 %"}
 LINKS = """
 [tests.links]
 model = "lenet"
@@ -153,13 +156,20 @@ def data_name(home: Path) -> str:
     return f"hpcdl-{home.name}"
 
 
-def write_suite(home: Path, *, checks: Sequence[str] = CHECKS, links: bool = False) -> Path:
-    """The short suite, or the part of it that makes these checks, and images on each node's own disk."""
+def write_suite(
+    home: Path, *, checks: Sequence[str] = CHECKS, links: bool = False, slow: bool = False
+) -> Path:
+    """The short suite, or the part of it that makes these checks, and images on each node's own disk.
+
+    `slow` asks it to tell slow nodes and links from the others.
+    """
     tree = make_tree(home / "images", classes=2, per_class=8, size=64)
     head = HEAD.format(data=planting.own_data(tree, data_name(home)), checks=json.dumps(list(checks)))
     made = {"node", *checks, *(["link"] if links else [])}
     asked = [
-        f'\n[[criteria]]\nname = "{name}"\nmetric = "{metric}"\n{line}\n'
+        f'\n[[criteria]]\nname = "{name}"\nmetric = "{metric}"\n'
+        + line.replace("{speed}", SPEED.get(name, "") if slow else ANY_SPEED)
+        + "\n"
         for name, (metric, line) in CRITERIA.items()
         if metric.split(".")[0] in made
     ]
