@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from hpcdl.acceptance.words import cut
 from tests.campaign.counting import clopper_pearson
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tests.campaign.notebook import Trial
 
 COMMAND = "make campaign"
+# What went wrong may be all that a command printed: the page has its beginning, the JSON file the whole.
+LONGEST = 240
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,10 @@ def _failures(trials: Sequence[Trial]) -> list[str]:
 
 
 def _list(trials: Sequence[Trial]) -> str:
-    lines = [f"- {trial.drill}, trial {trial.number}: {' '.join(trial.detail.split())}" for trial in trials]
+    lines = [
+        f"- {trial.drill}, trial {trial.number}: {cut(' '.join(trial.detail.split()), LONGEST)}"
+        for trial in trials
+    ]
     return "\n".join(lines)
 
 

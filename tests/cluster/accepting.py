@@ -168,7 +168,7 @@ def write_suite(
     made = {"node", *checks, *(["link"] if links else [])}
     asked = [
         f'\n[[criteria]]\nname = "{name}"\nmetric = "{metric}"\n'
-        + line.replace("{speed}", SPEED.get(name, "") if slow else ANY_SPEED)
+        + line.format(speed=SPEED.get(name) if slow else ANY_SPEED)
         + "\n"
         for name, (metric, line) in CRITERIA.items()
         if metric.split(".")[0] in made
