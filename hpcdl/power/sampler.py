@@ -11,6 +11,7 @@ import contextlib
 import gc
 import math
 import os
+import select
 import signal
 import socket
 import sys
@@ -88,7 +89,7 @@ class Sampler:
         self._period_s = period_s
         self._flushed_s = self._closely_s = -math.inf
 
-    def run(self, opening: Opening, *, seconds: float | None = None) -> None:
+    def run(self, opening: Opening, ending: Ending, *, seconds: float | None = None) -> None:
         """From the opening line to the closing one: until a signal asks for the end, or for so many seconds."""
         self._sink.add(opening)
         # All that was imported stays: to look through it again and again would cost more than the looks do.
@@ -98,7 +99,7 @@ class Sampler:
         while seconds is None or time.monotonic() - begin_s < seconds:
             self.look()
             next_s = max(next_s + self._period_s, time.monotonic())
-            told = wait_for_signal(next_s - time.monotonic())
+            told = ending.wait(next_s - time.monotonic())
             if told is not None:
                 reason = f"told by {told.name}"
                 break
@@ -139,11 +140,24 @@ def look_at(sensors: Iterable[Sensor], *, closely: bool) -> dict[str, Looked]:
     return looks
 
 
-def wait_for_signal(seconds: float) -> signal.Signals | None:
-    """Sleep, or wake up because one of ENDING came: they are blocked, so that none can come at a bad moment."""
-    told = signal.sigtimedwait(ENDING, max(0.0, seconds))
-    # Number 0: it was stopped and went on, and meanwhile its time ran out.
-    return signal.Signals(told.si_signo) if told and told.si_signo else None
+class Ending:
+    """Hears the signals that ask for the end, whichever thread the kernel hands them to.
+
+    To block them and wait would lose some: numpy has started its threads by now, and what comes while the main
+    thread looks at sensors would go to one of those, where nothing is blocked, and kill the process.
+    """
+
+    def __init__(self) -> None:
+        self._reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        for number in ENDING:
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(writer)
+
+    def wait(self, seconds: float) -> signal.Signals | None:
+        """Sleep, or wake up because one of ENDING came, or had come before."""
+        readable, _, _ = select.select([self._reader], [], [], max(0.0, seconds))
+        return signal.Signals(os.read(self._reader, 1)[0]) if readable else None
 
 
 def measure_updates(sensors: Sequence[Sensor], *, seconds: float = UPDATES_S) -> tuple[Source, ...]:
@@ -213,10 +227,10 @@ def _open(asked: Asked) -> tuple[list[Sensor], list[Unavailable]]:
 
 def main() -> None:
     """Sample until told to end."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    ending = Ending()
     options = _parse(sys.argv[1:])
     try:
-        code = _sample(options)
+        code = _sample(options, ending)
     except HpcdlError as problem:
         print(f"hpcdl: {problem}", file=sys.stderr)
         code = problem.exit_code
@@ -237,13 +251,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _sample(options: argparse.Namespace) -> int:
+def _sample(options: argparse.Namespace, ending: Ending) -> int:
     asked = _ask_here(options) if options.stdout else _ask_launch(LaunchFolder(options.launch))
     if asked is None:
         return 0
     sensors, opening = begin(asked)
     try:
-        Sampler(sensors, asked.sink, asked.period_s).run(opening, seconds=options.seconds)
+        Sampler(sensors, asked.sink, asked.period_s).run(opening, ending, seconds=options.seconds)
     finally:
         for sensor in sensors:
             sensor.close()
