@@ -12,7 +12,19 @@ from hpcdl.checks import CheckName
 from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen
 from hpcdl.site import Site
-from hpcdl.spec import Benchmark, Device, Dtype, Engine, Layout, Metering, Source, Transport, digest
+from hpcdl.spec import (
+    Benchmark,
+    Compression,
+    Device,
+    Dtype,
+    Engine,
+    Layout,
+    Metering,
+    Source,
+    Transport,
+    digest,
+    forget_young,
+)
 
 Launcher = Literal["srun", "mpirun", "direct"]
 Kind = Literal["train", "probe", "check"]
@@ -74,6 +86,13 @@ class Training(Frozen):
     threads: int
     learning_rate: float | None
     fusion_mb: int
+    compile: bool = False
+    cuda_graphs: bool = False
+    compression: Compression = "none"
+    accumulate: int = 1
+    fused: bool = True
+    data_threads: int | None = None
+    prefetch: int | None = None
     augment: bool
     dropout: bool
     validate_after: bool
@@ -433,11 +452,22 @@ def _default_steps(model: str, size: Size) -> int:
 def hash_plan(benchmark: Benchmark, site: Site, launches: tuple[Launch, ...]) -> str:
     """What was asked, wherever and whenever: a digest of benchmark, site and launches.
 
-    What nodes draw idle is a measurement, and what they cost is bookkeeping: neither asks anything.
+    What nodes draw idle is a measurement, what they cost is bookkeeping, and what was tuned stands in the trainings:
+    none of them asks anything.
     """
     asked: dict[str, Any] = {
-        "benchmark": benchmark.model_dump(mode="json"),
-        "site": site.model_dump(mode="json", exclude={"power": {"idle_w"}, "cost": True}),
-        "launches": [launch.model_dump(mode="json") for launch in launches],
+        "benchmark": _forget_young(benchmark),
+        "site": site.model_dump(mode="json", exclude={"power": {"idle_w"}, "cost": True, "tuned": True}),
+        "launches": [_forget_young(launch) for launch in launches],
     }
+    # Younger than the first plans: where a site has none of it, the plan is as old as they.
+    table = asked["site"]
+    for owner, name in ((table, "container"), (table["setup"], "spack"), (table["setup"], "spack_root")):
+        if owner[name] is None:
+            del owner[name]
     return digest(asked)
+
+
+def _forget_young(asked: Benchmark | Launch) -> dict[str, Any]:
+    found = asked.model_dump(mode="json")
+    return found | {"train": forget_young(found["train"])}

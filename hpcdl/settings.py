@@ -61,7 +61,13 @@ def flatten(tables: Mapping[str, Any], prefix: str = "") -> Values:
     flat: Values = {}
     for key, value in tables.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict) and key not in {"options", "environment", "idle_w", "partition_price"}:
+        if isinstance(value, dict) and key not in {
+            "options",
+            "environment",
+            "idle_w",
+            "partition_price",
+            "tuned",
+        }:
             flat |= flatten(value, f"{name}.")
         else:
             flat[name] = value

@@ -14,6 +14,8 @@ from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen, parse, read_toml
 from hpcdl.prices import Cost
 
+Runtime = Literal["apptainer", "pyxis"]
+
 ENVIRONMENT_VARIABLE = "HPCDL_SITE"
 UNNAMED = "unnamed"
 
@@ -76,10 +78,31 @@ class Node(Frozen):
     tasks_per_node: Annotated[int, Field(gt=0)] | None = None
 
 
+class Container(Frozen):
+    """The image that ranks run in, and which of the two runtimes of HPC starts it.
+
+    `image` is a path of a .sif (Apptainer) or .sqsh file (pyxis), or a name that the runtime can pull
+    (docker://…, nvcr.io#nvidia/pytorch:…). `mounts` are HOST or HOST:INSIDE or HOST:INSIDE:ro; the run's folder and
+    that of the data are mounted always. `options` are given to the runtime as they are. `python` is the one inside.
+    """
+
+    runtime: Runtime
+    image: Annotated[str, Field(min_length=1)]
+    mounts: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    python: str = "python3"
+
+
 class Setup(Frozen):
-    """How a job on this site comes to its software. `lines` are shell, written by the site, and taken as they are."""
+    """How a job on this site comes to its software. `lines` are shell, written by the site, and taken as they are.
+
+    `spack` is an environment of Spack, by name or by the path of its folder; `spack_root` is where Spack itself is
+    installed, where the job's shell does not have it.
+    """
 
     modules: tuple[str, ...] = ()
+    spack: str | None = None
+    spack_root: str | None = None
     venv: str | None = None
     python: str | None = None
     lines: tuple[str, ...] = ()
@@ -102,13 +125,15 @@ class Power(Frozen):
 
 
 class Site(Frozen):
-    """The content of a site file."""
+    """The content of a site file. `tuned` is what `hpcdl tune` found: network -> setting of [train] -> value."""
 
     name: str = UNNAMED
     store: str | None = None
     slurm: Slurm = Slurm()
     node: Node = Node()
     setup: Setup = Setup()
+    container: Container | None = None
+    tuned: dict[str, dict[str, bool | int | float | str]] = Field(default_factory=dict)
     power: Power = Power()
     cost: Cost = Cost()
 

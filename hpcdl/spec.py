@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
@@ -19,9 +19,14 @@ Count = Annotated[int, Field(ge=0)]
 
 Engine = Literal["auto", "horovod", "ddp", "single"]
 Transport = Literal["auto", "nccl", "mpi", "gloo"]
-Source = Literal["synthetic", "digits", "folder"]
+# Where images come from: nowhere, from a package, or from a data set in one of the formats of hpcdl.datasets.
+Source = Literal[
+    "synthetic", "digits", "folder", "lmdb", "leveldb", "hdf5", "idx", "tfrecord", "webdataset", "raw"
+]
+STORED = frozenset(get_args(Source)) - {"synthetic", "digits"}
 Device = Literal["auto", "cpu", "gpu"]
-Dtype = Literal["fp32", "tf32", "bf16"]
+Dtype = Literal["fp32", "tf32", "bf16", "fp16"]
+Compression = Literal["none", "fp16"]
 Layout = Literal["auto", "nchw", "nhwc"]
 Probing = Literal["auto", "also", "only", "never"]
 Base = Literal["node", "gpu"]
@@ -62,6 +67,11 @@ class Train(Frozen):
     `precision` is the relative half-width of the throughput's 95 % interval ('1%') until which a launch goes on:
     it looks after `steps`, then whenever their number has doubled, and stops at `max_steps` at the latest.
     `min_window_s` is how long is measured at least: meters of power need their time.
+
+    Settings of speed: `compile` (torch.compile), `cuda_graphs` (the step captured once and replayed), `compression`
+    of gradients on their way, `accumulate` (micro-batches whose gradients are added up before one exchange; `batch`
+    is all of them), `fused` (one kernel updates all weights), `data_threads` and `prefetch` (DALI's threads, and
+    batches that it has ready). None: what hpcdl chooses.
     """
 
     model: str = "alexnet"
@@ -83,6 +93,13 @@ class Train(Frozen):
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     fusion_mb: Annotated[int, Field(ge=0, le=4096)] = 64
     threads: Positive | None = None
+    compile: bool = False
+    cuda_graphs: bool = False
+    compression: Compression = "none"
+    accumulate: Positive = 1
+    fused: bool = True
+    data_threads: Positive | None = None
+    prefetch: Positive | None = None
     augment: bool = True
     dropout: bool = True
     validate_after: bool = True
@@ -118,16 +135,29 @@ class Train(Frozen):
             raise ValueError("max_steps is only read with a precision to be reached")
         if self.dtype == "tf32" and self.device == "cpu":
             raise ValueError("tf32 is a type of GPUs: ask for fp32 on a CPU")
-        if self.data == "folder" and not self.data_dir:
-            raise ValueError("data 'folder' needs data_dir")
-        if self.data_dir and self.data != "folder":
-            raise ValueError(f"data_dir is only read with data 'folder', not with {self.data!r}")
+        if self.data in STORED and not self.data_dir:
+            raise ValueError(f"data {self.data!r} needs data_dir")
+        if self.data_dir and self.data not in STORED:
+            raise ValueError(f"data_dir is only read with data that lie in files, not with {self.data!r}")
         return self
 
     @property
     def mode(self) -> Literal["weak", "strong"]:
         """Weak: the local batch stays as ranks are added. Strong: the global batch stays."""
         return "strong" if self.global_batch else "weak"
+
+
+# Younger than the first benchmarks: where they are not asked for, the question is as old as they.
+YOUNGER = (
+    "min_window_s",
+    "compile",
+    "cuda_graphs",
+    "compression",
+    "accumulate",
+    "fused",
+    "data_threads",
+    "prefetch",
+)
 
 
 class Launches(Frozen):
@@ -182,10 +212,13 @@ class Benchmark(Frozen):
     def benchmark_id(self) -> str:
         """The same question over weeks: a digest of what is trained, without the prose and the meters."""
         asked = self.model_dump(mode="json", exclude={"name", "about", "power"})
-        # Younger than the first benchmarks: where it is not asked for, the question is as old as they.
-        if asked["train"]["min_window_s"] is None:
-            del asked["train"]["min_window_s"]
-        return digest(asked)
+        return digest(asked | {"train": forget_young(asked["train"])})
+
+
+def forget_young(train: dict[str, Any]) -> dict[str, Any]:
+    """A training as a digest sees it: without the younger settings that nobody asked for."""
+    defaults = {name: Train.model_fields[name].default for name in YOUNGER}
+    return {key: value for key, value in train.items() if key not in defaults or value != defaults[key]}
 
 
 def digest(data: Any) -> str:
