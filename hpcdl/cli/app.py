@@ -21,6 +21,7 @@ from hpcdl.cli import (
     probe,
     published,
     report,
+    site,
     start,
 )
 
@@ -87,6 +88,12 @@ app.command("models", rich_help_panel="Know")(models.models)
 app.command("published", rich_help_panel="Know")(published.published)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)
 app.add_typer(data.app, name="data", rich_help_panel="Know", help="Look at training data.")
+app.add_typer(
+    site.app,
+    name="site",
+    rich_help_panel="Know",
+    help="The site file: written from what Slurm tells, shown, proven.",
+)
 app.add_typer(
     power.app,
     name="power",

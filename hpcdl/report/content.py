@@ -220,6 +220,7 @@ class Report:
         "verification",
         "baseline",
         "simulation",
+        "site",
     ]
     title: str
     badges: tuple[Badge, ...] = ()
