@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcdl.cli import site_check
 from hpcdl.cli.flags import SLURM, Said, accept
 from hpcdl.cli.start import JsonOption, SiteOption, StoreOption  # noqa: TC001 (Typer reads the annotations)
 
@@ -150,3 +151,4 @@ def example(
 
 
 app.command("show")(show)
+app.command("check")(site_check.check)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from hpcdl.report.content import Column, Fact, Note, Report, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from hpcdl.sites.evidence import Evidence
     from hpcdl.sites.proofs import Proof
 
+OUTCOMES = ("proven", "refuted", "not checked")
 ENTRY = (Column("entry", "entry", left=True), Column("value", "value", left=True))
 
 
@@ -54,22 +56,30 @@ def list_examples(examples: Mapping[str, str]) -> Report:
     )
 
 
-def describe_proofs(proofs: Sequence[Proof], about: tuple[str, ...], more: tuple[str, ...]) -> Report:
+def describe_proofs(proofs: Sequence[Proof], evidence: Evidence) -> Report:
     """Each entry: proven, refuted with what was seen, or not checked, and why."""
     columns = (*ENTRY, Column("outcome", "outcome", left=True), Column("seen", "what was seen", left=True))
     rows = tuple((one.entry, write_entry(one.value), one.outcome, one.seen) for one in proofs)
-    refuted = [one.entry for one in proofs if one.outcome == "refuted"]
-    counts = {
-        outcome: sum(one.outcome == outcome for one in proofs)
-        for outcome in ("proven", "refuted", "not checked")
-    }
-    facts = tuple(Fact(outcome.replace(" ", "_"), outcome, number) for outcome, number in counts.items())
-    notes = (Note("failure", f"Refuted: {', '.join(refuted)}."),) if refuted else ()
+    facts = tuple(
+        Fact(outcome.replace(" ", "_"), outcome, sum(one.outcome == outcome for one in proofs))
+        for outcome in OUTCOMES
+    )
+    rehearsal = evidence.is_rehearsal
     return Report(
         kind="site",
         title="Check of the site file",
+        badges=("REHEARSAL",) if rehearsal else (),
         sections=(Table("proofs", "Entries", columns, rows, facts=facts),),
-        notes=notes,
-        about=about,
-        more=more,
+        notes=tuple(_note(proofs, rehearsal=rehearsal)),
+        more=() if evidence.refusal else (f"what the job said: hpcdl logs {evidence.job.run_id}",),
     )
+
+
+def _note(proofs: Sequence[Proof], *, rehearsal: bool) -> Iterator[Note]:
+    refuted = [one.entry for one in proofs if one.outcome == "refuted"]
+    if refuted:
+        yield Note("failure", f"refuted: {', '.join(refuted)}")
+    if rehearsal:
+        yield Note(
+            "rehearsal", "these hosts share a boot id: they are one machine, and nothing went over a network"
+        )

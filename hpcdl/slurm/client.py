@@ -76,8 +76,9 @@ def node_facts(partition: str | None = None) -> NodeFacts | None:
 
 def node_states(partition: str | None = None) -> dict[str, NodeWord] | None:
     """What Slurm says of each node (of a partition), in its order; None where it does not answer."""
-    chosen = [f"--partition={partition}"] if partition else []
-    argv = ["sinfo", "--Node", "--all", "--noheader", f"--format={nodes.STATES_FORMAT}", *chosen]
+    # sinfo takes one of the two; a partition that is named is shown though it be hidden.
+    chosen = f"--partition={partition}" if partition else "--all"
+    argv = ["sinfo", "--Node", chosen, "--noheader", f"--format={nodes.STATES_FORMAT}"]
     answer = _ask_aside(argv)
     return nodes.read_states(answer.out) if answer else None
 
