@@ -80,8 +80,7 @@ def _resolve(
     resolved, sources = settings.resolve_site(loaded, file, said)
     require_programs()
     root = Path(store).expanduser().absolute() if store else default_root(resolved.store)
-    chosen = "ddp" if engine == "ddp" else "horovod"
-    return Wish(resolved, dict(sources), nodes, chosen), Store(root)
+    return Wish(resolved, dict(sources), nodes, "ddp" if engine == "ddp" else "horovod"), Store(root)
 
 
 def _run(job: Job) -> Evidence:

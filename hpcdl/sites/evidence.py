@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcdl.checks import Checked
 from hpcdl.errors import Mistake
 from hpcdl.records import Missing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hpcdl.checks import Checked
     from hpcdl.jobs import Standing
     from hpcdl.plan import Job, Launch
     from hpcdl.records import Environment, Exit
@@ -71,16 +71,16 @@ class Evidence:
 
 def gather(folder: RunFolder, standing: Standing, facts: NodeFacts | None) -> Evidence:
     """All that the records say, of a run that is over."""
-    first, *_, last = folder.launches() or [None, None]
-    looks = {} if first is None else {one.host: one for one in first.checks() if _is_look(one)}
+    launches = folder.launches()
+    looks = {one.host: one for launch in launches[:1] for one in launch.checks() if _is_look(one)}
     return Evidence(
         job=folder.job(),
         facts=facts,
         script=_read(folder.script_path),
         standing=standing,
         looks=tuple(looks[host] for host in sorted(looks)),
-        environment=None if last is None else last.environment(),
-        exits=() if last is None else tuple(last.exits()),
+        environment=launches[-1].environment() if launches else None,
+        exits=tuple(launches[-1].exits()) if launches else (),
         said=read_last_word(folder),
     )
 

@@ -1,4 +1,4 @@
-"""A site -> the job of a minute that proves its entries: each node says what it is, then all ranks meet in one world."""
+"""A site -> the job of a minute that proves its entries: nodes say what they are, then all ranks meet in one world."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STEPS = 3
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be proven: a site with the sources of its values, on so many nodes (None: two, where there are two)."""
+    """What is to be proven: a site with the sources of its values, on so many nodes (None: two, if there are two)."""
 
     site: Site
     sources: dict[str, str]
@@ -123,7 +123,7 @@ def _make_benchmark(wish: Wish, nodes: int, *, tasks: int | None) -> Benchmark:
 
 
 def _choose_transport(wish: Wish) -> Transport:
-    """MPI where there is a PMI to prove and no GPU, which exchanges over NCCL after MPI has brought the ranks together."""
+    """MPI where there is a PMI to prove; GPUs exchange over NCCL, after MPI has brought the ranks together."""
     if wish.engine != "horovod" or wish.site.node.gpus:
         return "auto"
     return "gloo" if wish.site.slurm.pmi == "none" else "mpi"
