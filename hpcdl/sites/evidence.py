@@ -52,10 +52,13 @@ class Evidence:
         """Why no node has said anything; empty where one has."""
         if self.looks:
             return ""
-        if self.refusal:
-            return "there was no job"
+        return "there was no job" if self.refusal else "no node has said anything"
+
+    @property
+    def end(self) -> str:
+        """How the job ended, in Slurm's word and its own last one."""
         word = self.standing.word if self.standing else "not over"
-        return f"no node has said anything (job {word}){f': {self.said}' if self.said else ''}"
+        return f"the job is {word}{f': {self.said}' if self.said else ''}"
 
     @property
     def is_rehearsal(self) -> bool:

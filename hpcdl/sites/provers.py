@@ -92,7 +92,7 @@ def _prove_job(evidence: Evidence, _: Any) -> Verdict:
     if evidence.refusal:
         return "refuted", evidence.refusal
     if not evidence.looks:
-        return "refuted", evidence.absence
+        return "refuted", f"{evidence.absence}; {evidence.end}"
     return "proven", f"it ran on {', '.join(evidence.hosts)}"
 
 
