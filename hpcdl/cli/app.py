@@ -9,6 +9,7 @@ import typer
 from hpcdl.cli import (
     accept,
     baseline,
+    completion,
     data,
     doctor,
     estimate,
@@ -16,6 +17,7 @@ from hpcdl.cli import (
     judge,
     listing,
     look,
+    manual,
     models,
     power,
     probe,
@@ -86,6 +88,7 @@ app.command("cancel", rich_help_panel="Measure")(look.cancel)
 app.command("models", rich_help_panel="Know")(models.models)
 app.command("published", rich_help_panel="Know")(published.published)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)
+app.command("completion", rich_help_panel="Know")(completion.completion)
 app.add_typer(data.app, name="data", rich_help_panel="Know", help="Look at training data.")
 app.add_typer(
     power.app,
@@ -93,3 +96,5 @@ app.add_typer(
     rich_help_panel="Know",
     help="Power: what can be metered, now and of any command.",
 )
+
+manual.attach(app)

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from hpcdl.cli import completing
 from hpcdl.errors import Mistake
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag and the setting behind it. `read` turns what was typed into the setting's value."""
+    """A flag and the setting behind it. `read` turns what was typed into its value; `propose` completes it."""
 
     name: str
     key: str
@@ -23,6 +24,7 @@ class Flag:
     kind: type = str
     read: Callable[[str, str], Any] | None = None
     metavar: str | None = None
+    propose: Callable[[str], list[str]] | None = None
 
     @property
     def parameter(self) -> str:
@@ -57,7 +59,7 @@ def read_names(text: str, flag: str) -> tuple[str, ...]:  # noqa: ARG001 (the se
 
 
 TRAINING = (
-    Flag("--model", "train.model", "Network; `hpcdl models` lists them."),
+    Flag("--model", "train.model", "Network; `hpcdl models` lists them.", propose=completing.networks),
     Flag("--batch", "train.batch", "Images per rank and step (weak scaling).", int),
     Flag("--global-batch", "train.global_batch", "Images per step over all ranks (strong scaling).", int),
     Flag("--steps", "train.steps", "Steps to measure.", int),
@@ -160,7 +162,9 @@ def accept(*groups: tuple[Flag, ...]) -> Callable[[Callable[..., None]], Callabl
 
 
 def _parameter(flag: Flag) -> inspect.Parameter:
-    option = typer.Option(flag.name, help=flag.help, show_default=False, metavar=flag.metavar)
+    option = typer.Option(
+        flag.name, help=flag.help, show_default=False, metavar=flag.metavar, autocompletion=flag.propose
+    )
     return inspect.Parameter(
         flag.parameter,
         inspect.Parameter.KEYWORD_ONLY,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcdl.cli import completing
 from hpcdl.cli.asking import add_tags
 from hpcdl.cli.flags import NODES, RANKS, SLURM, TRAINING, Said, accept
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from hpcdl.store import RunFolder, Store
 
 BenchmarkArgument = Annotated[
-    str | None, typer.Argument(help="One of the shipped benchmarks, or a TOML file.", metavar="[BENCHMARK]")
+    str | None,
+    typer.Argument(
+        help="One of the shipped benchmarks, or a TOML file.",
+        metavar="[BENCHMARK]",
+        autocompletion=completing.benchmarks,
+    ),
 ]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are kept.", metavar="DIR")]
 SiteOption = Annotated[str | None, typer.Option("--site", help="Another site file.", metavar="FILE")]
