@@ -13,6 +13,7 @@ from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen
 from hpcdl.site import Site
 from hpcdl.spec import (
+    Augmentation,
     Benchmark,
     Compression,
     Device,
@@ -94,6 +95,7 @@ class Training(Frozen):
     data_threads: int | None = None
     prefetch: int | None = None
     augment: bool
+    augmentation: Augmentation = Augmentation()
     dropout: bool
     validate_after: bool
     verify_data: bool
