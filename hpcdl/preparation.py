@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -192,19 +193,28 @@ def _shape(launch: Launch) -> tuple[object, ...]:
 
 
 def count_images(benchmark: Benchmark) -> int:
-    """Images in the training data. A folder is listed only where epochs of it are asked for; it may be large."""
+    """Images in the training data. A data set is counted only where epochs of it are asked for; it may be large."""
     train = benchmark.train
     if train.data_dir is None or train.epochs is None:
         return DIGITS_TRAINING_IMAGES
-    return sum(1 for _ in _images(Path(train.data_dir)))
+    from hpcdl.datasets.formats import find_format
+    from hpcdl.datasets.recognition import recognise
+
+    found = recognise(Path(train.data_dir))
+    if found.manifest is not None:
+        return found.manifest.parts["train"].samples
+    if found.format == "folder":
+        return sum(1 for _ in _images(found.root))
+    with contextlib.closing(find_format(found.format).open(found.parts["train"])) as part:
+        return len(part.labels)
 
 
 def check_data(job: Job) -> None:
-    """A first look at the data, light enough for a login node; the nodes verify every file.
+    """A first look at the data, light enough for a login node; the nodes verify every sample.
 
     Raises:
-        Mistake: The folder is missing or holds no images one or two levels down; or there are fewer images
-            than one step takes.
+        Mistake: There is no such folder, or it holds something else than was asked for; or there are fewer images than
+            one step takes, as far as a manifest or the names in it tell.
     """
     train = job.launches[0].train
     wanted = max(launch.train.global_batch for launch in job.launches)
@@ -212,15 +222,29 @@ def check_data(job: Job) -> None:
         _require_images(DIGITS_TRAINING_IMAGES, wanted, "digits")
     if train.data_dir is None:
         return
-    root = Path(train.data_dir)
-    if not root.is_dir():
-        raise Mistake(f"there is no data folder {root}.", do="Give the root of an image tree with --data.")
+    # Formats read with numpy, which jobs without data do without.
+    from hpcdl.datasets.recognition import recognise
+
+    found = recognise(Path(train.data_dir))
+    if found.format != train.data:
+        raise Mistake(
+            f"{found.root} holds data in the format {found.format}, and {train.data} was asked for.",
+            do=f'Say data = "{found.format}" in the benchmark, or --data {found.root}.',
+        )
+    if found.manifest is not None:
+        _require_images(found.manifest.parts["train"].samples, wanted, str(found.root))
+    elif found.format == "folder":
+        _check_tree(found.root, wanted)
+
+
+def _check_tree(root: Path, wanted: int) -> None:
     # Counting ends where it is enough: a large data set is not listed for this.
     found = sum(1 for _ in itertools.islice(_images(root), wanted))
     if not found:
         raise Mistake(
-            f"{root} holds no images in the ImageNet layout.",
-            do="Expected are FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg and FOLDER/val/<class>/*.jpg.",
+            f"{root} holds no images in the ImageNet layout, and no data set in another format.",
+            do="Expected are FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg and FOLDER/val/<class>/*.jpg; "
+            "or what `hpcdl data make` makes.",
         )
     _require_images(found, wanted, str(root))
 

@@ -72,7 +72,7 @@ TRAINING = (
         "--engine", "train.engine", "auto, horovod, ddp, single; several by commas.", metavar="NAME[,NAME…]"
     ),
     Flag("--transport", "train.transport", "What carries them: auto, nccl, mpi, gloo."),
-    Flag("--data", "train.data", "synthetic, digits, or the folder of an image tree.", metavar="NAME|DIR"),
+    Flag("--data", "train.data", "synthetic, digits, or the folder of a data set.", metavar="NAME|DIR"),
     Flag("--device", "train.device", "auto, cpu, gpu."),
     Flag("--dtype", "train.dtype", "fp32, tf32 (on GPUs), bf16."),
     Flag("--layout", "train.layout", "auto, nchw, nhwc."),

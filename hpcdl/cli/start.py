@@ -152,22 +152,25 @@ def resolve(
 
 
 def _split_data(flags: Said) -> Said:
-    """`--data` names a source, or the folder of an image tree."""
+    """`--data` names a source, or the folder of a data set, whose format is seen from the names in it."""
     from pathlib import Path
     from typing import get_args
 
     from hpcdl.errors import UnknownName
-    from hpcdl.spec import Source
+    from hpcdl.spec import STORED, Source
 
     value, flag = flags.get("train.data", (None, "--data"))
-    known = [name for name in get_args(Source) if name != "folder"]
+    known = [name for name in get_args(Source) if name not in STORED]
     if value is None or value in known:
         return flags | {"train.data_dir": (None, flag)}
-    if "/" not in value and not Path(value).exists():
+    root = Path(value).expanduser().absolute()
+    if "/" not in value and not root.exists():
         raise UnknownName("data source", value, known, where="--data")
+    from hpcdl.datasets.recognition import recognise
+
     return flags | {
-        "train.data": ("folder", flag),
-        "train.data_dir": (str(Path(value).expanduser().absolute()), flag),
+        "train.data": (recognise(root).format, flag),
+        "train.data_dir": (str(root), flag),
     }
 
 

@@ -181,7 +181,9 @@ class Trainer:
 
 
 def request_data(rank: Rank, network: Network, layout: torch.memory_format) -> data.Request:
-    threads = data.choose_threads(rank.launch.cpus_per_task, computes_on_cpu=rank.device.type == "cpu")
+    threads = rank.plan.data_threads or data.choose_threads(
+        rank.launch.cpus_per_task, computes_on_cpu=rank.device.type == "cpu"
+    )
     return data.Request(
         network=network,
         training=rank.plan,

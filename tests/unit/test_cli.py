@@ -31,6 +31,7 @@ COMMANDS = [
     "cancel",
     "models",
     "published",
+    "completion",
     "doctor",
     "accept",
     "baseline",

@@ -151,8 +151,19 @@ def _check_mean(
         )
 
 
-def lay_out(dali: Dali, images: Images, drawn: Any, request: Request, *, augment: bool) -> Any:
-    """The node of normalised images, (batch, side, side) in the network's channels."""
+def lay_out(
+    dali: Dali,
+    images: Images,
+    drawn: Any,
+    request: Request,
+    *,
+    augment: bool,
+    shape: tuple[int, int, int] | None = None,
+) -> Any:
+    """The node of normalised images, (batch, side, side) in the network's channels.
+
+    Where `shape` (height, width, channels) is known of all images, those that have the right size are not resized.
+    """
     declared, side = request.training.augmentation, _side(request)
     options = {}
     if augment and declared.mirror:
@@ -160,7 +171,9 @@ def lay_out(dali: Dali, images: Images, drawn: Any, request: Request, *, augment
     if augment and declared.crop == "area":
         part = images.window(*_choose_window(dali, images.size(), drawn))
         return _finish(dali, dali.fn.resize(part, size=side), request, options)
-    whole = dali.fn.resize(images.whole(), resize_shorter=_shorter_side(request))
+    whole = images.whole()
+    if shape is None or min(shape[:2]) != _shorter_side(request):
+        whole = dali.fn.resize(whole, resize_shorter=_shorter_side(request))
     if augment and declared.crop == "position":
         options |= {"crop_pos_y": drawn[draws.DOWN], "crop_pos_x": drawn[draws.ACROSS]}
     return _finish(dali, whole, request, options | {"crop": side})

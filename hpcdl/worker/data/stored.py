@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcdl.datasets.formats import find_format
+from hpcdl.datasets.part import list_files
 from hpcdl.datasets.recognition import recognise
 from hpcdl.errors import Mistake
 from hpcdl.worker.data.cutting import Encoded, Pixels, check_augmentation, is_random, lay_out
@@ -63,7 +64,7 @@ class Stored(Indexed):
         if self._found.manifest is not None:
             words = [f"{name} {part.digest}" for name, part in sorted(self._found.manifest.parts.items())]
         else:
-            files = sorted({file for path in self._found.parts.values() for file in _list_files(path)})
+            files = sorted({file for path in self._found.parts.values() for file in list_files(path)})
             words = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
         return hashlib.sha256("\n".join(words).encode(errors="surrogateescape")).hexdigest()[:DIGITS]
 
@@ -92,7 +93,7 @@ class Stored(Indexed):
         samples = [part.read(place) for part, place in map(self._locate, indices.tolist())]
         if self._encoded:
             return [np.frombuffer(content, dtype=np.uint8) for content in samples]
-        return samples if self._shape is None else np.stack(samples)
+        return samples
 
     def _lay_out(self, dali: Dali, items: Any, drawn: Any, *, augment: bool) -> Any:
         request, shape = self._request, self._shape
@@ -101,7 +102,7 @@ class Stored(Indexed):
             if self._encoded
             else Pixels(dali, items, request, channels=shape[2] if shape else request.network.input_shape[0])
         )
-        return lay_out(dali, images, drawn, request, augment=augment)
+        return lay_out(dali, images, drawn, request, augment=augment, shape=shape)
 
 
 def _recognise(root: Path, name: str) -> Found:
@@ -144,11 +145,3 @@ def _divide(labels: Indices, sizes: list[int], seed: int) -> tuple[Indices, Indi
         return hold_out(labels, int(len(labels) * HELD_OUT_SHARE), seed)
     everything = np.arange(len(labels))
     return everything[: sizes[0]], everything[sizes[0] :]
-
-
-def _list_files(path: Path) -> list[Path]:
-    return (
-        [file for file in path.rglob("*") if file.is_file()]
-        if path.is_dir()
-        else sorted(path.parent.glob("*"))
-    )

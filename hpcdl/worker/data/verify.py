@@ -80,21 +80,38 @@ def verify_contents(
     Raises:
         Mistake: Names the first sample that cannot be read or decoded, and why.
     """
+    for name, reason in find_damaged_contents(samples, threads, progress, encoded=encoded):
+        raise Mistake(
+            f"{name}: {reason}.",
+            do="Make the data set again; `hpcdl data make --skip-bad` leaves out what cannot be read.",
+        )
+
+
+def find_damaged_contents(
+    samples: Sequence[tuple[Reading, int]], threads: int, progress: Progress | None = None, *, encoded: bool
+) -> Iterator[tuple[str, str]]:
+    """Those of `samples` that cannot be read, or decoded where they are `encoded`, by name, and why.
+
+    Raises:
+        Mistake: DALI is missing.
+    """
     inspector = Inspector(threads, from_files=False) if encoded else None
     size = FILES_PER_THREAD * threads
     for begin in range(0, len(samples), size):
-        batch = samples[begin : begin + size]
-        contents = [part.read(index) for part, index in batch]
+        read: list[tuple[str, bytes]] = []
+        for part, index in samples[begin : begin + size]:
+            try:
+                content = part.read(index)
+            except Mistake as problem:
+                yield part.name(index), problem.what.rstrip(".")
+            else:
+                if isinstance(content, bytes):
+                    read.append((part.name(index), content))
         if inspector is not None:
-            items = [np.frombuffer(content, dtype=np.uint8) for content in contents]
-            for place in inspector.find(items):
-                part, index = batch[place]
-                raise Mistake(
-                    f"{part.name(index)}: {diagnose_content(items[place].tobytes())}.",
-                    do="Make the data set again, or without this sample (`hpcdl data make --skip-bad`).",
-                )
+            items = [np.frombuffer(content, dtype=np.uint8) for _, content in read]
+            yield from ((read[place][0], diagnose_content(read[place][1])) for place in inspector.find(items))
         if progress is not None:
-            progress(begin + len(batch), len(samples))
+            progress(min(begin + size, len(samples)), len(samples))
 
 
 class Inspector:
@@ -139,6 +156,8 @@ class Inspector:
         return decoder
 
     def _decodes(self, decoder: Any, items: Sequence[Any]) -> bool:
+        if not items:
+            return True
         # Nothing at all is no tensor for DALI.
         if any(len(item) == 0 for item in items):
             return False
