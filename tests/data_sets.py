@@ -11,8 +11,8 @@ from PIL import Image
 from hpcdl.datasets.formats import FORMATS
 from hpcdl.datasets.manifest import FILE, Manifest, PartManifest
 from hpcdl.datasets.part import Layout, Sample
+from hpcdl.datasets.tree import read_tree
 from hpcdl.durable import publish_record
-from hpcdl.worker.data.tree import read_tree
 from tests.photographs import make_tree
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hpcdl.errors import UnknownName
 if TYPE_CHECKING:
     from hpcdl.datasets.part import Format
 
-# Image trees are the ninth way, and the only one without an index of its own: see hpcdl.worker.data.tree.
+# Image trees are the ninth way, and the only one without an index of its own: see hpcdl.datasets.tree.
 FORMATS: dict[str, Format] = {format_.name: format_ for format_ in (RAW,)}
 
 

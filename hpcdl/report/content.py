@@ -220,6 +220,10 @@ class Report:
         "verification",
         "baseline",
         "simulation",
+        "data-make",
+        "data-verify",
+        "data-mean",
+        "data-info",
     ]
     title: str
     badges: tuple[Badge, ...] = ()

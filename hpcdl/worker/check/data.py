@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from hpcdl.datasets.formats import find_format
 from hpcdl.datasets.part import list_files
 from hpcdl.datasets.recognition import recognise
+from hpcdl.datasets.tree import read_tree
 from hpcdl.errors import Mistake
 from hpcdl.worker.check.post import Seen
 from hpcdl.worker.data.source import choose_threads
-from hpcdl.worker.data.tree import read_tree
 from hpcdl.worker.data.verify import find_damaged, find_damaged_contents
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcdl.datasets.split import hold_out
 from hpcdl.errors import Mistake
 from hpcdl.plan import DIGITS_TRAINING_IMAGES
 from hpcdl.worker.data import draws
 from hpcdl.worker.data.indexed import Indexed
 from hpcdl.worker.data.pipeline import normalise
-from hpcdl.worker.data.split import hold_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpcdl.datasets.split import share
+from hpcdl.datasets.tree import read_tree
 from hpcdl.errors import Mistake
 from hpcdl.worker.data.cutting import Encoded, check_augmentation, is_random, lay_out
 from hpcdl.worker.data.indexed import Indexed
 from hpcdl.worker.data.pipeline import encode_paths
 from hpcdl.worker.data.source import Verified
-from hpcdl.worker.data.split import share
-from hpcdl.worker.data.tree import read_tree
 from hpcdl.worker.data.verify import digest_listing, verify
 
 if TYPE_CHECKING:

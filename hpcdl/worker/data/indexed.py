@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from hpcdl.datasets.split import share
 from hpcdl.worker.data import draws
 from hpcdl.worker.data.ahead import read_ahead
 from hpcdl.worker.data.pipeline import Stream, load
 from hpcdl.worker.data.sampler import Sampler
-from hpcdl.worker.data.split import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,12 +11,12 @@ import numpy as np
 from hpcdl.datasets.formats import find_format
 from hpcdl.datasets.part import list_files
 from hpcdl.datasets.recognition import recognise
+from hpcdl.datasets.split import hold_out, share
+from hpcdl.datasets.tree import HELD_OUT_SHARE
 from hpcdl.errors import Mistake
 from hpcdl.worker.data.cutting import Encoded, Pixels, check_augmentation, is_random, lay_out
 from hpcdl.worker.data.indexed import Indexed
 from hpcdl.worker.data.source import Verified
-from hpcdl.worker.data.split import hold_out, share
-from hpcdl.worker.data.tree import HELD_OUT_SHARE
 from hpcdl.worker.data.verify import verify_contents
 
 if TYPE_CHECKING:
