@@ -396,6 +396,11 @@ def resolve_training(
             do="Use --engine horovod, or leave the transport to the engine.",
         )
     local, total = _batches(benchmark, ranks, gpu=size.gpus_per_node > 0)
+    if local % train.accumulate:
+        raise Mistake(
+            f"{local} images of a rank cannot be divided into {train.accumulate} micro-batches.",
+            do="Choose --accumulate as a divisor of the batch.",
+        )
     steps = train.steps or (None if train.epochs else _default_steps(train.model, size))
     resolved = {"batch", "global_batch", "steps", "max_steps", "threads", "engine", "validate_after"}
     kept = train.model_dump(exclude=resolved)

@@ -27,8 +27,11 @@ def choose_device(launch: Launch, place: Place) -> torch.device:
     """
     wanted = launch.train.device
     if wanted == "cpu" or (wanted == "auto" and launch.gpus_per_node == 0):
-        if launch.train.dtype == "tf32":
-            raise Refused("tf32 is a type of GPUs, and no GPU was planned.", do="Train with --dtype fp32.")
+        if launch.train.dtype in {"tf32", "fp16"}:
+            raise Refused(
+                f"{launch.train.dtype} is a type of GPUs, and no GPU was planned.",
+                do="Train with --dtype fp32.",
+            )
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if place.local_rank >= count:
