@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from hpcdl import script
@@ -261,7 +261,9 @@ def test_ten_thousand_hostile_values_go_through_bash_unharmed() -> None:
     tried = 0
 
     @given(st.lists(hostile, min_size=EACH, max_size=EACH), st.sampled_from(WAYS))
-    @settings(max_examples=SCRIPTS, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=SCRIPTS, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck)
+    )
     def go_through(values: list[str], way: object) -> None:
         nonlocal tried
         with tempfile.TemporaryDirectory() as folder:

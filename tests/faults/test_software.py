@@ -133,7 +133,7 @@ def contain(runtime: str, image: object, **changes: object) -> dict:
 
 def test_apptainer_runs_the_opening_and_the_ranks_inside(tmp_path: Path) -> None:
     image = make_image(tmp_path, "it's $(mine).sif")
-    note = "it's $(touch CANARY) `touch CANARY` \"; touch CANARY"
+    note = "it's $(touch CANARY) `touch CANARY` $HOME"
     site = contain("apptainer", image, mounts=["/etc/hosts:/h:ro"], options=["--writable-tmpfs"])
     site["setup"] = {"environment": {"NCCL_DEBUG": "WARN", "NOTE": note}}
     job = Job(tmp_path, site)
