@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from hpcdl.errors import Mistake
+from hpcdl.mounting import list_named_mounts, list_names, list_own_mounts
 from hpcdl.store import RunFolder
 from hpcdl.walltime import format_walltime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
     from hpcdl.plan import Job
-    from hpcdl.site import Runtime
 
 TEMPLATE = "train.sbatch.j2"
 
@@ -57,11 +57,6 @@ OWN_OPTIONS = frozenset(
     }
 )
 SETUP = ("modules", "spack", "spack_root", "venv", "environment")
-# What an image has its own of: the host's would name folders that are not there.
-_OF_THE_IMAGE = frozenset({"PATH", "LD_LIBRARY_PATH"})
-_NETWORK = ("OMPI_MCA_btl_tcp_if_include", "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "HOROVOD_GLOO_IFACE")
-# Neither runtime has a way to write these in a mount; pyxis hands its mounts to a shell of enroot's besides.
-_UNMOUNTABLE = {"apptainer": re.compile(r"[,:\\]"), "pyxis": re.compile(r"[^\w@%+=./~-]")}
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
 _LEADING_VARIABLE = re.compile(
     r"^(?:~|\$(?P<name>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\})(?=/|$)", re.ASCII
@@ -112,54 +107,18 @@ def _contain(job: Job) -> dict[str, object] | None:
     container = job.site.container
     if container is None:
         return None
-    store = str(Path(job.run_dir).parent)
-    folders = dict.fromkeys((store, *_data_folders(job)))
-    mounts = [_mount(container.runtime, folder, quote) for folder in folders]
-    mounts += [_mount(container.runtime, mount, quote_path) for mount in container.mounts]
-    names = dict.fromkeys(
-        ("PYTHONSAFEPATH", "PYTHONUNBUFFERED", "PYTHONNOUSERSITE")
-        + (_NETWORK if job.site.node.network else ())
-        + tuple(name for name in job.site.setup.environment if name not in _OF_THE_IMAGE)
-    )
+    mounts = [":".join(map(quote, mount)) for mount in list_own_mounts(job)]
+    mounts += [":".join(map(quote_path, mount)) for mount in list_named_mounts(container)]
     return {
         "runtime": container.runtime,
         "image": container.image,
         "is_file": container.image_is_path,
         "options": container.options,
         "gpus": any(launch.gpus_per_node for launch in job.launches),
-        "store": store,
-        "mounts": mounts,
-        "names": list(names),
+        "store": str(Path(job.run_dir).parent),
+        "mounts": [Shell(mount) for mount in mounts],
+        "names": list_names(job),
     }
-
-
-def _data_folders(job: Job) -> Iterator[str]:
-    for launch in job.launches:
-        checked = launch.check.data_dir if launch.check else None
-        yield from (folder for folder in (launch.train.data_dir, checked) if folder)
-
-
-def _mount(runtime: Runtime, mount: str, quoting: Callable[[str], str]) -> Shell:
-    """HOST, HOST:INSIDE or HOST:INSIDE:ro as one word of bash, both folders written out.
-
-    Raises:
-        Mistake: It has another shape, or a character that the runtime cannot mount.
-    """
-    # What we mount ourselves is one folder, whatever characters it has.
-    host, *rest = mount.split(":") if quoting is quote_path else [mount]
-    parts = [host, rest[0] if rest else host, *rest[1:]]
-    names = [_LEADING_VARIABLE.sub("", part) for part in parts]
-    bad = next((found[0] for name in names if (found := _UNMOUNTABLE[runtime].search(name))), None)
-    if bad is not None or len(parts) > 3 or not all(parts):
-        why = (
-            f"{runtime} has no way to write {bad!r} in it"
-            if bad
-            else "it is not HOST:INSIDE or HOST:INSIDE:ro"
-        )
-        raise Mistake(
-            f"{mount!r} cannot be mounted in the container: {why}.", do="Mount or name a folder above it."
-        )
-    return Shell(":".join(quoting(part) for part in parts))
 
 
 def directives(job: Job) -> list[str]:
