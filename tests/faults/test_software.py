@@ -137,16 +137,27 @@ def test_apptainer_runs_the_opening_and_the_ranks_inside(tmp_path: Path) -> None
     site = contain("apptainer", image, mounts=["/etc/hosts:/h:ro"], options=["--writable-tmpfs"])
     site["setup"] = {"environment": {"NCCL_DEBUG": "WARN", "NOTE": note}}
     job = Job(tmp_path, site)
-    found = job.completed(HPCDL_ACT="tell")
+    # Where Slurm's PMIx waits for a rank, as it tells each of them.
+    (tmp_path / "pmix.7.0").mkdir()
+    found = job.completed(HPCDL_ACT="tell", PMIX_SERVER_TMPDIR=str(tmp_path / "pmix.7.0"))
     assert f"NCCL_DEBUG=WARN; NOTE={note}\n" in job.run.output_path.read_text()
     assert (found.runtime, found.image, found.image_bytes) == ("apptainer", str(image), 8)
     assert not isinstance(found.image_modified_utc, Missing | None)
     assert found.image_modified_utc.timestamp() == 1_790_000_000
     opening, rank = job.told("apptainer")
     store = str(tmp_path / "runs")
-    options = ["exec", "--bind", f"{store}:{store}", "--bind", "/etc/hosts:/h:ro", "--writable-tmpfs"]
+    options = [
+        "exec",
+        "--bind",
+        str(tmp_path / "pmix.7.0"),
+        "--bind",
+        f"{store}:{store}",
+        "--bind",
+        "/etc/hosts:/h:ro",
+        "--writable-tmpfs",
+    ]
     for call, module in ((opening, "opening"), (rank, "supervisor")):
-        assert call[1:] == [*options, str(image), sys.executable, "-m", f"hpcdl.worker.{module}", *call[11:]]
+        assert call[1:] == [*options, str(image), sys.executable, "-m", f"hpcdl.worker.{module}", *call[13:]]
     assert not list(tmp_path.glob("**/CANARY"))
 
 
@@ -161,15 +172,7 @@ def test_gpus_and_data_reach_the_inside(tmp_path: Path) -> None:
     assert '"$runtime" --nv' in text
 
 
-def test_pmix_of_the_node_is_mounted_for_the_rank(tmp_path: Path) -> None:
-    (tmp_path / "pmix.7.0").mkdir()
-    job = Job(tmp_path, contain("apptainer", make_image(tmp_path)))
-    job.completed(PMIX_SERVER_TMPDIR=str(tmp_path / "pmix.7.0"))
-    assert job.told("apptainer")[-1][1:4] == ["exec", "--bind", str(tmp_path / "pmix.7.0")]
-
-
-@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
-@pytest.mark.parametrize("runtime", ["apptainer", "pyxis"])
+@pytest.mark.parametrize(("runtime", "number"), [("apptainer", signal.SIGUSR2), ("pyxis", signal.SIGTERM)])
 def test_signals_reach_the_supervisor_inside(runtime: str, number: signal.Signals, tmp_path: Path) -> None:
     needs_root(runtime)
     job = Job(tmp_path, contain(runtime, make_image(tmp_path)))
@@ -215,17 +218,6 @@ def test_a_rank_that_is_not_in_the_image_is_refused(tmp_path: Path) -> None:
     job = Job(tmp_path, contain("apptainer", make_image(tmp_path)))
     reason = job.refused(PATH=path, STAND_IN_PYTHON=sys.executable)
     assert "was asked for, and this rank runs on the host itself" in reason
-
-
-def test_a_rank_in_another_image_is_refused(tmp_path: Path) -> None:
-    other = tmp_path / "bin" / "apptainer"
-    other.parent.mkdir()
-    text = (STAND_INS / "apptainer").read_text()
-    other.write_text(text.replace("APPTAINER_CONTAINER=$image", "APPTAINER_CONTAINER=/images/other.sif"))
-    other.chmod(0o755)
-    job = Job(tmp_path, contain("apptainer", make_image(tmp_path)))
-    reason = job.refused(PATH=f"{other.parent}:{STAND_INS}:{os.environ['PATH']}")
-    assert "and this rank runs in /images/other.sif" in reason
 
 
 # ---- pyxis -----------------------------------------------------------------------------------------------------
@@ -313,12 +305,11 @@ module() {
 """
 
 
-@pytest.mark.parametrize("variable", ["LMOD_PKG", "MODULESHOME"])
-def test_modules_are_found_where_the_environment_says(variable: str, tmp_path: Path) -> None:
+def test_modules_are_found_where_the_environment_says(tmp_path: Path) -> None:
     (tmp_path / "init").mkdir()
     (tmp_path / "init" / "bash").write_text(MODULE)
     site = {"setup": {"modules": ["gcc/13", "openmpi"], "python": sys.executable}}
-    found = Job(tmp_path, site).completed(**{variable: str(tmp_path)})
+    found = Job(tmp_path, site).completed(MODULESHOME=str(tmp_path))
     assert found.modules == ("gcc/13", "openmpi")
 
 
@@ -329,14 +320,6 @@ def test_a_module_that_cannot_be_loaded_ends_the_job(tmp_path: Path) -> None:
     code, said = job.play(MODULESHOME=str(tmp_path))
     assert code == 1
     assert "a module could not be loaded: none/1" in said
-
-
-def test_modules_that_load_nothing_are_noticed(tmp_path: Path) -> None:
-    """`module load` of the 3.2 line left with 0 whatever happened."""
-    (tmp_path / "init").mkdir()
-    (tmp_path / "init" / "bash").write_text("module() { :; }\n")
-    job = Job(tmp_path, {"setup": {"modules": ["gcc/13"], "python": sys.executable}})
-    assert "modules gcc/13 were asked for, and none is loaded" in job.refused(MODULESHOME=str(tmp_path))
 
 
 SPACK = """
@@ -362,7 +345,7 @@ def make_spack(root: Path, environment: Path) -> None:
     (view / "python3").chmod(0o755)
 
 
-@pytest.mark.parametrize("by", ["name", "folder", "SPACK_ROOT"])
+@pytest.mark.parametrize("by", ["folder", "SPACK_ROOT"])
 def test_a_spack_environment_is_entered(by: str, tmp_path: Path) -> None:
     root = tmp_path / "spack of mine"
     where = tmp_path / "env" if by == "folder" else root / "var" / "spack" / "environments" / "hpcdl"
@@ -387,10 +370,3 @@ def test_spack_that_is_not_there_ends_the_job(setup: dict, words: str, tmp_path:
     code, said = job.play()
     assert code == 1
     assert words in said
-
-
-def test_a_rank_in_another_spack_environment_is_refused(tmp_path: Path) -> None:
-    make_spack(tmp_path / "spack", tmp_path / "env")
-    site = {"setup": {"spack": str(tmp_path / "env"), "spack_root": str(tmp_path / "spack")}}
-    site["setup"]["lines"] = ["export SPACK_ENV=/elsewhere"]
-    assert "and /elsewhere is active" in Job(tmp_path, site).refused()
