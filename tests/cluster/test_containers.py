@@ -60,7 +60,7 @@ def test_ranks_over_mpi_in_an_image(person: Person, shared_dir: Path) -> None:
     words = (shared_dir / "log").read_text().split("\0")
     assert any("pmix" in word for word in words if word.startswith("/"))
     [row] = person.report(run)["software"]
-    assert (row["runtime"], row["image_bytes"]) == ("apptainer", 8)
+    assert (row["runtime"], row["image_bytes"]["value"]) == ("apptainer", 8)
 
 
 def test_an_image_that_is_not_there_costs_no_node_hour(person: Person, shared_dir: Path) -> None:
