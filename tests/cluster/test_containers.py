@@ -63,6 +63,32 @@ def test_ranks_over_mpi_in_an_image(person: Person, shared_dir: Path) -> None:
     assert (row["runtime"], row["image_bytes"]["value"]) == ("apptainer", 8)
 
 
+# Takes the options of pyxis, and starts the step on the host as if there were no image.
+DEAF_SRUN = """#!/bin/bash
+for word; do
+    shift
+    case $word in --container-* | --no-container-*) ;; *) set -- "$@" "$word" ;; esac
+done
+exec {srun} "$@"
+"""
+
+
+def test_ranks_that_pyxis_did_not_start_are_refused(person: Person, shared_dir: Path) -> None:
+    """The opening, a step of its own under pyxis, is run by the real srun; ranks see that they are on the host."""
+    deaf = shared_dir / "bin" / "srun"
+    deaf.write_text(DEAF_SRUN.format(srun=shutil.which("srun")))
+    deaf.chmod(0o755)
+    site = shared_dir / "site.toml"
+    site.write_text(site.read_text().replace('"apptainer"', '"pyxis"'))
+    length = ["--steps", "3", "--probe", "never", "--engine", "ddp"]
+    person.hpcdl("submit", "--nodes", "2", "--model", "lenet", *length, "--wait", code=1)
+    [launch] = person.store.find("last").launches()
+    assert launch.environment() is None
+    # Whichever is refused first ends the other.
+    reasons = {record.outcome: record.reason for record in launch.exits()}
+    assert "was asked for, and this rank runs on the host itself" in reasons["refused"]
+
+
 def test_an_image_that_is_not_there_costs_no_node_hour(person: Person, shared_dir: Path) -> None:
     (shared_dir / "hpcdl.sif").unlink()
     done = person.hpcdl("submit", "--nodes", "2", "--model", "lenet", code=2)
