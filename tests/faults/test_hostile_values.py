@@ -316,9 +316,7 @@ def test_a_hundred_hostile_values_go_through_sbatch_unharmed(
         site = {"slurm": {"exclusive": False, "options": {"comment": value, "mail-user": value}}}
         job = make_job(site=site, run_id=value)
         numbers.append(submit_held(job, tmp_path))
-        assert read_back(numbers[-1], "%k") == value
-        assert read_back(numbers[-1], "%j") == f"hpcdl-{value}"
-        assert read_back(numbers[-1], "%D") == "1"
+        assert read_back(numbers[-1], "%D %j %k") == f"1 hpcdl-{value} {value}"
     subprocess.run(["scancel", *numbers], check=True)
     assert list(tmp_path.iterdir()) == []
 
