@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcdl import local, slurm
+from hpcdl import delivery, local, slurm
 from hpcdl.errors import Mistake
 from hpcdl.plan import DIGITS_TRAINING_IMAGES, Job, cluster_sizes, hash_plan, local_sizes, make_launches
 from hpcdl.processors import count_threads_per_core
@@ -45,10 +45,11 @@ def prepare_cluster_job(asked: Asked, store: Store, *, attempt: int = 1) -> Job:
     """The job as Slurm will get it. Looks at sinfo where the site file is silent; changes nothing.
 
     Raises:
-        Mistake: What was asked does not fit the nodes, or its walltime is none.
+        Mistake: What was asked does not fit the nodes, its walltime is none, or its software is not there.
     """
     sources = dict(asked.sources)
     site, limit_s = look_at_cluster(asked.site, sources)
+    delivery.check(site, store.root)
     sizes = cluster_sizes(asked.benchmark, site, cores=site.node.cores or 1)
     filled = Asked(asked.benchmark, site, sources, asked.tags)
     return _make_job(filled, store, sizes, "srun", attempt=attempt, limit_s=limit_s)
@@ -99,7 +100,7 @@ def find_python_here(site: Site) -> str:
     Raises:
         Mistake: It is not here.
     """
-    python = str(Path(choose_python(site)).expanduser())
+    python = str(Path(choose_python(site, here=True)).expanduser())
     if shutil.which(python) is None:
         raise Mistake(
             f"there is no Python {python!r} on this machine.",
@@ -147,12 +148,21 @@ def _make_job(
     )
 
 
-def choose_python(site: Site) -> str:
-    """The Python that the site names, else the one that runs here."""
+def choose_python(site: Site, *, here: bool = False) -> str:
+    """The Python that the site names, else the one that runs here.
+
+    Args:
+        site: With a container, its Python is the one inside the image.
+        here: Without a batch script, which alone enters images and environments of Spack.
+    """
+    if site.container is not None and not here:
+        return site.container.python
     if site.setup.python:
         return os.path.expandvars(site.setup.python)
     if site.setup.venv:
         return f"{os.path.expandvars(site.setup.venv)}/bin/python"
+    if site.setup.spack is not None and not here:
+        return "python3"
     return sys.executable
 
 

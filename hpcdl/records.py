@@ -103,6 +103,26 @@ class Versions(Frozen):
     blas: str | None = None
 
 
+class Delivery(Frozen):
+    """How a rank came to its software, by what it found around itself.
+
+    `python`, `prefix` and `hpcdl` are paths of the interpreter, of its environment, and of the package hpcdl. `runtime`
+    is what started the image (None: the rank ran on the host itself), `image` the image as that names it, and
+    `image_bytes` and `image_modified_utc` are those of its file, as the node saw them before the image was entered.
+    """
+
+    python: str
+    prefix: str
+    hpcdl: str
+    runtime: str | None = None
+    image: str | Missing | None = None
+    image_bytes: int | Missing | None = None
+    image_modified_utc: datetime | Missing | None = None
+    modules: tuple[str, ...] = ()
+    spack: str | None = None
+    venv: str | None = None
+
+
 class Finding(Frozen):
     """One question of the preflight. 'Could not look' is not 'held'."""
 
@@ -126,6 +146,7 @@ class Environment(Frozen):
     versions: Versions
     hosts: tuple[Host, ...]
     findings: tuple[Finding, ...]
+    delivery: Delivery | None = None
     slurm: dict[str, str]
 
 

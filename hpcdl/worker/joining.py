@@ -9,6 +9,7 @@ from hpcdl.records import Environment
 from hpcdl.spec import digest
 from hpcdl.worker import preflight
 from hpcdl.worker.binding import choose_device, prepare
+from hpcdl.worker.delivery import check_delivery, read_delivery
 from hpcdl.worker.engine import start
 from hpcdl.worker.environment import read_host, read_slurm, read_versions
 from hpcdl.worker.reporter import Prepared
@@ -78,14 +79,17 @@ def introduce(rank: Rank, prospects: Prospects, *, data: str | None) -> tuple[Ho
     Raises:
         Refused: The ranks are not fit to be measured together.
     """
+    delivery = read_delivery()
     card = preflight.Card(
         host=read_host(rank.place, rank.device),
         versions=read_versions(),
         plan=digest(rank.launch.model_dump(mode="json")),
         data=data,
+        image=preflight.name_image(delivery),
     )
     cards = preflight.exchange(card, rank.engine)
-    findings = (rank.world, *preflight.check_cards(rank.launch, cards))
+    delivered = check_delivery(rank.launch, rank.folder, delivery)
+    findings = (rank.world, delivered, *preflight.check_cards(rank.launch, cards))
     preflight.require(findings)
     hosts = tuple(one.host for one in cards)
     if rank.leads:
@@ -101,6 +105,7 @@ def introduce(rank: Rank, prospects: Prospects, *, data: str | None) -> tuple[Ho
             versions=cards[0].versions,
             hosts=hosts,
             findings=findings,
+            delivery=delivery,
             slurm=read_slurm(),
         )
         rank.reporter.say(Prepared(environment=environment))

@@ -193,6 +193,10 @@ def test_the_job_in_the_script_is_the_job(name: str, about: str, value: str) -> 
     assert all(line[0] in " {}" for line in payload.splitlines())
 
 
+def contain(**changes: object) -> dict[str, Any]:
+    return {"container": {"runtime": "apptainer", "image": "/x.sif"} | changes}
+
+
 # Every place of a job that a person's text can reach, and how it gets there.
 PLACES = {
     "partition": lambda text: {"site": {"slurm": {"partition": text}}},
@@ -204,6 +208,11 @@ PLACES = {
     "module": lambda text: {"site": {"setup": {"modules": [text]}}},
     "venv": lambda text: {"site": {"setup": {"venv": text}}},
     "environment": lambda text: {"site": {"setup": {"environment": {"NAME": text}}}},
+    "spack": lambda text: {"site": {"setup": {"spack": text}}},
+    "spack_root": lambda text: {"site": {"setup": {"spack": "x", "spack_root": text}}},
+    "image": lambda text: {"site": contain(image="/" + text)},
+    "mount": lambda text: {"site": contain(mounts=["/" + text])},
+    "container option": lambda text: {"site": contain(options=[text])},
     "python": lambda text: {"python": text},
     "run_dir": lambda text: {"run_dir": text},
     "run_id": lambda text: {"run_id": text},
