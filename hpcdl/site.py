@@ -13,6 +13,7 @@ from hpcdl import baseline
 from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen, parse, read_toml
 from hpcdl.prices import Cost
+from hpcdl.spec import TUNABLE, Train
 
 Runtime = Literal["apptainer", "pyxis"]
 
@@ -168,6 +169,20 @@ class Site(Frozen):
                 "a Python of its own: name that as [container] python, and leave the other out"
             )
         return self
+
+    @field_validator("tuned", mode="after")
+    @classmethod
+    def _settings_of_speed(
+        cls, tuned: dict[str, dict[str, bool | int | float | str]]
+    ) -> dict[str, dict[str, bool | int | float | str]]:
+        for network, settings in tuned.items():
+            unknown = settings.keys() - TUNABLE - {"device"}
+            if unknown:
+                raise ValueError(
+                    f"{min(unknown)!r} is no setting of speed; known: {', '.join(sorted(TUNABLE))}"
+                )
+            Train.model_validate({"model": network, **settings})
+        return tuned
 
     @model_validator(mode="after")
     def _one_pue(self) -> Self:

@@ -262,6 +262,23 @@ class Benchmark(Frozen):
         return digest(asked | {"train": forget_young(asked["train"])})
 
 
+# Of [train]: what `hpcdl tune` may write into a site file, and nothing that changes what is asked.
+TUNABLE = frozenset(
+    {
+        "layout",
+        "threads",
+        "compile",
+        "cuda_graphs",
+        "fused",
+        "fusion_mb",
+        "data_threads",
+        "prefetch",
+        "dtype",
+        "compression",
+    }
+)
+
+
 def forget_young(train: dict[str, Any]) -> dict[str, Any]:
     """A training as a digest sees it: without the younger settings that nobody asked for."""
     defaults = {name: value for name, value in Train().model_dump(mode="json").items() if name in YOUNGER}

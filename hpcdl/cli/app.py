@@ -24,6 +24,7 @@ from hpcdl.cli import (
     published,
     report,
     start,
+    tune,
 )
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ def hpcdl(
 
 app.command("submit", rich_help_panel="Measure")(start.submit)
 app.command("run", rich_help_panel="Measure")(start.run)
+app.command("tune", rich_help_panel="Measure")(tune.tune)
 app.command("probe", rich_help_panel="Measure")(probe.probe)
 app.add_typer(
     accept.app,

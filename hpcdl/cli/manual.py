@@ -56,6 +56,12 @@ PAGES: dict[str, Page] = {
         ),
         RAN,
     ),
+    "tune": Page(
+        (
+            ("hpcdl tune alexnet --budget 20m", "what is fastest on this node, kept in the site file"),
+            ("hpcdl tune --model lenet --data digits --dry-run", "what would be tried"),
+        )
+    ),
     "probe": Page(
         (
             ("hpcdl probe --nodes 4", "allreduce over all nodes, and from node to node"),
@@ -137,6 +143,23 @@ PAGES: dict[str, Page] = {
     "power watch": Page((("hpcdl power watch", "until Ctrl-C"),)),
     "power idle": Page((("hpcdl power idle", "once on each kind of node, when nobody works on it"),)),
     "power run": Page((("hpcdl power run -- python train.py", "any command, with its energy"),), PASSED_ON),
+    "data make": Page(
+        (
+            (
+                "hpcdl data make /data/imagenet /data/imagenet-lmdb --format lmdb --shorter 256",
+                "Caffe's LMDB",
+            ),
+            (
+                "hpcdl data make /data/imagenet /data/imagenet-raw --format raw --size 256x256",
+                "pixels, mapped",
+            ),
+        )
+    ),
+    "data info": Page((("hpcdl data info /data/imagenet-lmdb", "format, parts, classes, how it was made"),)),
+    "data verify": Page(
+        (("hpcdl data verify /data/imagenet-lmdb", "every sample decoded, and the digest"),), HELD
+    ),
+    "data mean": Page((("hpcdl data mean /data/imagenet-raw --output mean.npy", "mean image and means"),)),
     "data bench": Page(
         (("hpcdl data bench /data/imagenet --model alexnet", "images/s, before anybody trains"),)
     ),

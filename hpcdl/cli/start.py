@@ -127,9 +127,18 @@ def default(said: Said, key: str, value: Any) -> None:
 
 
 def resolve(
-    benchmark: str | None, said: Said, store: str | None, site: str | None, options: dict[str, Any]
+    benchmark: str | None,
+    said: Said,
+    store: str | None,
+    site: str | None,
+    options: dict[str, Any],
+    *,
+    tuned: bool = True,
 ) -> tuple[Asked, Store]:
-    """Benchmark and site with all that was said above them, and the store in which the run goes."""
+    """Benchmark and site with all that was said above them, and the store in which the run goes.
+
+    What `hpcdl tune` has found for the site lies below the benchmark's file, unless it is not to be `tuned`.
+    """
     from pathlib import Path
 
     from hpcdl import preparation, settings
@@ -147,6 +156,10 @@ def resolve(
     if options:
         placed["slurm.options"] = (loaded.slurm.options | options, "--option")
     resolved, site_sources = settings.resolve_site(loaded, loaded_from, placed)
+    if tuned and (found := settings.choose_tuned(resolved, asked_for)):
+        asked_for, sources = settings.resolve_benchmark(
+            path, measured, defaults=defaults, tuned=found, tuned_in=f"tuned ({loaded_from or 'site'})"
+        )
     root = Path(store).expanduser().absolute() if store else default_root(resolved.store)
     return preparation.Asked(asked_for, resolved, sources | site_sources), Store(root)
 

@@ -224,6 +224,7 @@ class Report:
         "data-verify",
         "data-mean",
         "data-info",
+        "tuned",
     ]
     title: str
     badges: tuple[Badge, ...] = ()

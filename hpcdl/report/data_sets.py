@@ -103,7 +103,7 @@ def describe_stock(root: Path, stock: Stock) -> Report:
             "height x width x channels",
             " x ".join(map(str, stock.shape)) if stock.shape else "mixed",
         ),
-        Fact("classes", "classes", len(stock.classes)),
+        Fact("class_count", "classes", len(stock.classes)),
         Fact("bytes", "on disk", Quantity(float(stock.bytes), "bytes")),
         Fact(
             "bytes_per_image",
@@ -129,7 +129,7 @@ def _describe_manifest(manifest: Manifest) -> list[Fact]:
         Fact("format", "format", manifest.format),
         Fact("encoded", "samples", "encoded images" if manifest.encoded else "pixels"),
         Fact("shape", "height x width x channels", " x ".join(map(str, shape)) if shape else "mixed"),
-        Fact("classes", "classes", len(manifest.classes)),
+        Fact("class_count", "classes", len(manifest.classes)),
         *(Fact(f"samples_{name}", name, part.samples) for name, part in manifest.parts.items()),
         *(
             Fact(f"digest_{name}", f"digest of {name}", part.digest[:16])
