@@ -19,6 +19,7 @@ import hpcdl
 from hpcdl.processors import list_online, read_topology
 from hpcdl.records import Host, Versions
 from hpcdl.worker import arithmetic
+from hpcdl.worker.processor import cpu_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,14 +85,6 @@ def _read_line(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
-
-
-def cpu_name() -> str:
-    """The processor's name from /proc/cpuinfo, else what the kernel calls the machine."""
-    for line in _read_line("/proc/cpuinfo").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def read_versions() -> Versions:

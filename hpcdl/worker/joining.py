@@ -11,7 +11,8 @@ from hpcdl.worker import preflight
 from hpcdl.worker.binding import choose_device, prepare
 from hpcdl.worker.engine import start
 from hpcdl.worker.environment import read_host, read_slurm, read_versions
-from hpcdl.worker.reporter import Prepared
+from hpcdl.worker.reporter import Prepared, Wired
+from hpcdl.worker.topology import read as read_topology
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +79,8 @@ def introduce(rank: Rank, prospects: Prospects, *, data: str | None) -> tuple[Ho
     Raises:
         Refused: The ranks are not fit to be measured together.
     """
+    if rank.place.local_rank == 0:
+        rank.reporter.say(Wired(topology=read_topology(host=rank.place.host)))
     card = preflight.Card(
         host=read_host(rank.place, rank.device),
         versions=read_versions(),
