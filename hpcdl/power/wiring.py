@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hpcdl.power.board import Board
 from hpcdl.power.session import open_session
-from hpcdl.power.vitals import as_reading, read_generation, read_width
+from hpcdl.power.vitals import as_reading, find_board, read_generation, read_width
 from hpcdl.records import Missing
 from hpcdl.topology import NvLink, PcieLink
 
@@ -76,6 +76,19 @@ def read_wiring() -> Wiring | Missing:
             return _read(nvml)
         except nvml.NVMLError as problem:
             return Missing(missing=f"NVML: {problem}")
+
+
+def read_bus_id(uuid: str) -> str | Missing:
+    """The PCI address of the GPU of this UUID, 'GPU-…' or without it, in NVML's own writing."""
+    session = open_session()
+    if isinstance(session, Missing):
+        return session
+    with session as nvml:
+        board = find_board(nvml, uuid)
+        found = board if isinstance(board, Missing) else board.ask(nvml.nvmlDeviceGetPciInfo)
+        if isinstance(found, Missing):
+            return found
+        return Missing(**found) if isinstance(found, dict) else _read_text(found.busId)
 
 
 def _read(nvml: Any) -> Wiring:

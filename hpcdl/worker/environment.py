@@ -24,6 +24,7 @@ from hpcdl.worker.processor import cpu_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hpcdl.records import Binding
     from hpcdl.worker.place import Place
 
 # What of Slurm's environment is recorded: facts of the allocation, by name. Never the whole environment,
@@ -45,7 +46,7 @@ SLURM_FACTS = (
 )
 
 
-def read_host(place: Place, device: torch.device) -> Host:
+def read_host(place: Place, device: torch.device, binding: Binding | None = None) -> Host:
     """The machine of this rank; call it after threads and affinity are set."""
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
@@ -71,6 +72,7 @@ def read_host(place: Place, device: torch.device) -> Host:
         vector_of_cpu=arithmetic.read_vector_of_cpu(),
         driver=read_driver() if gpu else None,
         kernel=platform.release(),
+        binding=binding,
     )
 
 
