@@ -379,7 +379,7 @@ def test_nothing_heavy_is_imported(finished, words, unwanted):
 
 # ---- Doctor ----
 
-ROWS = ["torch", "Horovod", "MPI", "DALI", "NVML", "CPU power", "Slurm"]
+ROWS = ["torch", "Horovod", "MPI", "DALI", "NVML", "CPU power", "Slurm", "topology"]
 
 
 def test_doctor_has_a_row_for_everything(hpcdl, monkeypatch, tmp_path):
