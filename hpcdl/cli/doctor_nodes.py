@@ -8,6 +8,7 @@ from hpcdl.cli import screen
 from hpcdl.errors import Failure, Mistake
 
 if TYPE_CHECKING:
+    from hpcdl.acceptance.fleet import Fleet
     from hpcdl.cli.flags import Said
     from hpcdl.jobs import Standing
     from hpcdl.store import RunFolder
@@ -53,7 +54,8 @@ def show_run(run: str, store: str | None, *, as_json: bool) -> None:
             f"run {folder.run_id} has recorded nothing of how its nodes are wired.",
             do="It may be older than such records, or no node has begun; look with hpcdl status.",
         )
-    show(folder, jobs.look([folder])[folder.run_id], as_json=as_json)
+    unknown = jobs.Standing(over=False, word="not known")
+    show(folder, jobs.look_patiently(folder, unknown), as_json=as_json)
 
 
 def show(folder: RunFolder, standing: Standing, *, as_json: bool) -> None:
@@ -81,24 +83,32 @@ def show(folder: RunFolder, standing: Standing, *, as_json: bool) -> None:
 
 
 def find_silent(folder: RunFolder, standing: Standing, answered: frozenset[str]) -> dict[str, str]:
-    """Nodes of the job without a record of their wiring, and why; by number where Slurm does not name them."""
+    """Nodes of the job without a record of their wiring, and why; by number where nobody names them."""
     from hpcdl import slurm
     from hpcdl.acceptance.fleet import Fleet
+
+    job, launches = folder.job(), folder.launches()
+    heard = {record.host for launch in launches for record in launch.exits()} | answered
+    named = slurm.expand_hosts(standing.nodes) if standing.nodes and slurm.is_here() else tuple(sorted(heard))
+    fleet = Fleet(named, {})
+    silent = [node for node in named if node not in fleet.find_all(answered)]
+    why = standing.reason or standing.word
+    return {
+        **{node: _explain(folder, node, fleet, over=standing.over) for node in silent},
+        **{
+            f"node {number} of {job.nodes}": f"there is no word of it; the job is {why}"
+            for number in range(len(named) + 1, job.nodes + 1)
+        },
+    }
+
+
+def _explain(folder: RunFolder, node: str, fleet: Fleet, *, over: bool) -> str:
     from hpcdl.acceptance.node_launches import read_node_launch
 
-    job = folder.job()
-    named = slurm.expand_hosts(standing.nodes) if standing.nodes and slurm.is_here() else ()
-    fleet = Fleet(named or tuple(sorted(answered)), {})
-    heard = {fleet.find(host) for host in answered}
-    why = standing.reason or standing.word
-    nameless = range(len(answered) + 1, job.nodes + 1) if not named else ()
-    silent = {f"node {number} of {job.nodes}": f"Slurm says {why}" for number in nameless}
+    created_utc = folder.job().created_utc
     for launch in folder.launches():
         plan = launch.plan()
-        if plan.check is None:
-            continue
-        read = read_node_launch(
-            launch, plan, launch.name, fleet, created_utc=job.created_utc, over=standing.over
-        )
-        silent |= {node: read.explain(node, fleet) for node in named if node not in heard}
-    return silent
+        if plan.check is not None:
+            read = read_node_launch(launch, plan, launch.name, fleet, created_utc=created_utc, over=over)
+            return read.explain(node, fleet)
+    return "it left no record of how it is wired"

@@ -206,7 +206,7 @@ def _make_wiring_tables(group: Sequence[NodeTopology], *, alone: bool) -> Iterat
             "nics", f"Network adapters{place}", NICS, tuple(map(_show_nic, node.nics)), facts, many=True
         )
     if node.relations:
-        yield _make_matrix(node, f"How they reach each other{place}", facts)
+        yield _make_matrix(node, f"How the devices{place} reach each other", facts)
         pairs = tuple((one.one, one.other, _word(one.word), _peer(one.peer)) for one in node.relations)
         yield Table("relations", f"Relations{place}", PAIRS, pairs, facts, many=True, hidden=True)
 
