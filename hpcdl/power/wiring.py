@@ -35,7 +35,7 @@ PEERS = {
 
 
 @dataclass(frozen=True)
-class Wired:
+class Plugged:
     """One GPU, by the driver's index. `bus_id` is in NVML's own writing."""
 
     index: int
@@ -61,7 +61,7 @@ class Pair:
 class Wiring:
     """All GPUs that the driver shows, each pair of them once, and why others could not be looked at."""
 
-    gpus: tuple[Wired, ...]
+    gpus: tuple[Plugged, ...]
     pairs: tuple[Pair, ...]
     unseen: tuple[str, ...]
 
@@ -106,12 +106,12 @@ def _read(nvml: Any) -> Wiring:
     return Wiring(tuple(gpus), tuple(pairs), tuple(unseen))
 
 
-def _read_gpu(nvml: Any, handle: Any, index: int) -> Wired:
+def _read_gpu(nvml: Any, handle: Any, index: int) -> Plugged:
     board = Board(nvml, handle)
     uuid = str(nvml.nvmlDeviceGetUUID(handle))
     name, bus = board.ask(nvml.nvmlDeviceGetName), board.ask(nvml.nvmlDeviceGetPciInfo)
     memory = board.ask(nvml.nvmlDeviceGetMemoryInfo)
-    return Wired(
+    return Plugged(
         index=index,
         uuid=uuid,
         name="" if isinstance(name, dict) else str(name),

@@ -139,6 +139,33 @@ def test_a_rank_on_a_gpu_goes_near_it(monkeypatch, tmp_path):
     assert nowhere.missing == "no NUMA information (the kernel does not tell the NUMA node)"
 
 
+def gpu_launch(launcher="srun", bind_tasks=2):
+    changes = {
+        "gpus_per_node": bind_tasks,
+        "tasks_per_node": bind_tasks,
+        "cpus_per_task": 4,
+        "launcher": launcher,
+    }
+    return make_launch(ranks=bind_tasks).model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("visible", "cpus", "near"),
+    [
+        (range(16), (8, 9, 10, 11), "all"),  # srun bound nobody
+        (range(4), (), "none"),  # it bound this one, and far away
+        (range(8, 12), (), "all"),
+    ],
+)
+def test_a_rank_chooses_where_slurm_has_not(monkeypatch, visible, cpus, near):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(visible))
+    monkeypatch.setattr(binding, "arrange_by_core", sorted)
+    monkeypatch.setattr(binding, "count_threads_per_core", lambda _: 1)
+    monkeypatch.setattr(binding, "find_near", lambda ranks: [range(8, 16), range(8)][:ranks])
+    choice = binding._choose(gpu_launch(), place_of(0))
+    assert (choice.cpus, choice.binding.near) == (cpus, near)
+
+
 def test_the_cpu_where_no_gpu_is_planned():
     assert binding.choose_device(make_launch(), place_of(0)) == torch.device("cpu")
     assert binding.choose_device(make_launch(device="cpu"), place_of(1)) == torch.device("cpu")

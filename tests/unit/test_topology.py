@@ -115,6 +115,16 @@ def test_ethernet_of_rdma_is_roce(tmp_path):
     assert (placed.nic.kind, placed.nic.interfaces, placed.nic.state) == ("RoCE", ("eth0",), "down")
 
 
+def test_of_two_ports_the_active_one_counts(tmp_path):
+    tree = Tree(tmp_path)
+    tree.add_infiniband("mlx4_0", tree.add_device("pci0000:00/0000:00:03.0"), state="1: DOWN")
+    files = {"state": "4: ACTIVE", "rate": "56 Gb/sec (4X FDR)", "link_layer": "InfiniBand"}
+    write(tree.roots.infiniband / "mlx4_0" / "ports" / "2", files)
+    tree.add_interface("lo", None)
+    [placed] = read_nics(tree.roots.infiniband, tree.roots.net)
+    assert (placed.nic.state, placed.nic.speed_bits_per_s) == ("active", 56e9)
+
+
 def test_interfaces_that_cannot_be_listed_are_missing(tmp_path):
     assert isinstance(read_nics(tmp_path / "ib", tmp_path / "net"), Missing)
 

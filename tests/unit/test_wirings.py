@@ -8,7 +8,7 @@ from hpcdl.analysis.telling import tell_far_ranks
 from hpcdl.analysis.wiring import find_differences, group_alike
 from hpcdl.errors import Mistake
 from hpcdl.examination import prepare_examination
-from hpcdl.power.wiring import Wired, Wiring
+from hpcdl.power.wiring import Plugged, Wiring
 from hpcdl.preparation import Asked
 from hpcdl.records import Binding, Environment, Missing
 from hpcdl.report import as_terminal
@@ -28,7 +28,7 @@ def make(root, host, *, gpus=4, width=16.0, boot_id=None, **changes):
     """A node of four GPUs and two adapters, unless it is said otherwise."""
     link = PcieLink(generation=1, width=width, max_generation=5, max_width=16)
     wired = tuple(
-        Wired(index, f"GPU-{host}-{index}", "NVIDIA H100", f"0000{route[-12:]}", link, (), 80e9)
+        Plugged(index, f"GPU-{host}-{index}", "NVIDIA H100", f"0000{route[-12:]}", link, (), 80e9)
         for index, route in enumerate(GPU_ROUTES[:gpus])
     )
     tree = make_node(root / host, **changes)

@@ -55,7 +55,7 @@ def _list(folder: Path) -> list[Path] | None:
 
 def _read_adapter(path: Path, carried: dict[str, Spot | Missing]) -> Placed:
     spot = locate(path / "device")
-    port = next(iter(_list(path / "ports") or ()), path / "ports" / "1")
+    port = _choose_port(path / "ports")
     rate = _RATE.search(read_text(port / "rate") or "")
     layer = read_text(port / "link_layer")
     kind: Literal["InfiniBand", "RoCE"] = "RoCE" if layer == "Ethernet" else "InfiniBand"
@@ -75,6 +75,12 @@ def _read_adapter(path: Path, carried: dict[str, Spot | Missing]) -> Placed:
         **_place(spot),
     )
     return Placed(nic, spot)
+
+
+def _choose_port(ports: Path) -> Path:
+    """The first that is active; else the first."""
+    found = _list(ports) or [ports / "1"]
+    return next((port for port in found if (read_text(port / "state") or "").endswith("ACTIVE")), found[0])
 
 
 def _read_interface(path: Path, spot: Spot | Missing) -> Placed:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcdl.power.sysfs import read_text
-from hpcdl.power.wiring import Wired, Wiring, read_wiring
+from hpcdl.power.wiring import Plugged, Wiring, read_wiring
 from hpcdl.processors import SYSFS as CPUS
 from hpcdl.processors import list_online, read_topology
 from hpcdl.records import Missing
@@ -115,7 +115,7 @@ def count_plugged(devices: Path) -> int | None:
     )
 
 
-def _hang(one: Wired, devices: Path) -> Hung:
+def _hang(one: Plugged, devices: Path) -> Hung:
     bus_id = one.bus_id if isinstance(one.bus_id, Missing) else normalise(one.bus_id)
     spot = bus_id if isinstance(bus_id, Missing) else locate(devices / bus_id)
     nvlinks = one.nvlinks if isinstance(one.nvlinks, Missing) else tuple(map(_normalise, one.nvlinks))
