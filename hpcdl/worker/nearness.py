@@ -82,7 +82,9 @@ class Choice:
 def leave_or_slice(ranks: Ranks, allowed: Sequence[int]) -> Choice:
     """Of a rank that computes on the processor: under Slurm the cores are Slurm's to give; here it takes its slice."""
     if ranks.by_slurm:
-        return Choice((), Binding(action="left", detail="left as Slurm bound"))
+        # Which may be without any binding: not every cluster's Slurm can.
+        where = f"left as Slurm started it, on CPUs {fold_cpus(allowed)}"
+        return Choice((), Binding(action="left", detail=where))
     chosen = choose_cpus([()] * ranks.count, ranks.each, allowed)
     if not chosen:
         return Choice(

@@ -127,7 +127,8 @@ def test_too_few_near_cpus_are_told():
 
 
 def test_a_rank_on_a_processor_stays_under_slurm_and_takes_its_slice_without():
-    assert leave_or_slice(ranks_of(2, 1), range(4)).cpus == ()
+    there = leave_or_slice(ranks_of(2, 1), range(4))
+    assert (there.cpus, there.binding.detail) == ((), "left as Slurm started it, on CPUs 0-3")
     here = leave_or_slice(ranks_of(2, 1, by_slurm=False), range(4))
     assert (here.cpus, here.binding.detail) == ((2, 3), "bound to CPUs 2-3, its slice")
     crowd = leave_or_slice(ranks_of(3, 1, by_slurm=False), range(4))
