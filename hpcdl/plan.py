@@ -147,6 +147,14 @@ class Launch(Frozen):
         """How many ranks there must be."""
         return self.nodes * self.tasks_per_node
 
+    @property
+    def cpu_bind(self) -> str:
+        """How srun binds its tasks where the site says nothing.
+
+        Cores in order may be far from a task's GPU: tasks of several GPUs bind themselves (hpcdl.worker.binding).
+        """
+        return "none" if self.gpus_per_node and self.tasks_per_node > 1 else "cores"
+
 
 class Job(Frozen):
     """One allocation and one batch script; on this machine, the same without Slurm."""
@@ -469,6 +477,8 @@ def hash_plan(benchmark: Benchmark, site: Site, launches: tuple[Launch, ...]) ->
     }
     # Younger than the first plans: where a site has none of it, the plan is as old as they.
     table = asked["site"]
+    # That srun binds to cores was said where now nothing is said.
+    table["slurm"]["cpu_bind"] = table["slurm"]["cpu_bind"] or "cores"
     for owner, name in ((table, "container"), (table["setup"], "spack"), (table["setup"], "spack_root")):
         if owner[name] is None:
             del owner[name]

@@ -54,6 +54,18 @@ class Step(Frozen):
         return self.input_s + self.compute_s + self.exchange_s + self.update_s
 
 
+# How many of a rank's hardware threads are near its GPU: on its NUMA node.
+Nearness = Literal["all", "some", "none"]
+
+
+class Binding(Frozen):
+    """What a rank did about its hardware threads, and why. `near` None: it uses no GPU, or nobody tells."""
+
+    action: Literal["bound", "left"]
+    near: Nearness | None = None
+    detail: str
+
+
 class Host(Frozen):
     """One rank's view of the machine under it.
 
@@ -82,6 +94,7 @@ class Host(Frozen):
     vector_of_cpu: str | None = None
     driver: str | None = None
     kernel: str | None = None
+    binding: Binding | None = None
 
 
 class Versions(Frozen):

@@ -48,7 +48,7 @@ class Slurm(Frozen):
     requeue: bool = False
     export: str = "NONE"
     pmi: str | None = None
-    cpu_bind: str | None = "cores"
+    cpu_bind: str | None = None
     template: str | None = None
     options: dict[str, str | bool] = Field(default_factory=dict)
 

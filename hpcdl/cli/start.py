@@ -73,7 +73,7 @@ def ask_slurm(asked: Asked, place: Store) -> None:
 
 def send_to_slurm(asked: Asked, place: Store, *, wait: bool, dry_run: bool, as_json: bool) -> None:
     """Prepare the job, show it, hand it to Slurm; with `wait`, follow it to its report."""
-    from hpcdl import jobs, preparation, script
+    from hpcdl import preparation, script
 
     job = preparation.prepare_cluster_job(asked, place)
     preparation.check_data(job)
@@ -81,7 +81,7 @@ def send_to_slurm(asked: Asked, place: Store, *, wait: bool, dry_run: bool, as_j
     if dry_run:
         print(script.render(job), end="")
         return
-    folder = _with_source(job, jobs.submit)
+    folder = hand_in(job)
     if not (wait and as_json):  # then the report is the one document on stdout
         _announce(job, folder, as_json=as_json)
     if wait:
@@ -204,12 +204,13 @@ def _read_options(options: list[str] | None) -> dict[str, Any]:
     return {name: value if equals else True for name, equals, value in pairs}
 
 
-def _with_source(job: Job, submit_job: Any) -> RunFolder:
-    """Slurm's refusal, with a word on where the refused value came from."""
+def hand_in(job: Job) -> RunFolder:
+    """Submit; of Slurm's refusal, with a word on where the refused value came from."""
+    from hpcdl import jobs
     from hpcdl.errors import RefusedJob
 
     try:
-        folder: RunFolder = submit_job(job)
+        folder = jobs.submit(job)
     except RefusedJob as refusal:
         words = refusal.what.lower()
         guilty = [key for key in ("account", "partition", "qos", "reservation") if key in words]

@@ -31,6 +31,7 @@ Unit = Literal[
     "nodes",
     "bytes",
     "bytes/s",
+    "bits/s",
     "FLOP",
     "FLOP/s",
     "MAC",
