@@ -55,8 +55,10 @@ class Crew:
             finally:
                 reading.close()
             return
-        # Not by fork: threads of this process would leave their locks held in a copy of it.
-        context = multiprocessing.get_context("spawn")
+        # Not by fork: threads of this process would leave their locks held in a copy of it. A server imports once
+        # what all of them need, and forks.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["hpcdl.datasets.crew", "PIL.Image"])
         with ProcessPoolExecutor(self.workers, context, _prepare, (self.root, self.part, task)) as pool:
             try:
                 yield from self._collect(pool, indices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import numpy as np
 
@@ -45,12 +45,7 @@ def decode(content: Content, *, colour: Colour = "rgb") -> Pixels:
     Raises:
         Undecodable: Why.
     """
-    if not isinstance(content, bytes):
-        return _match(content, colour)
-    image = _open(content)
-    grey = colour == "grey" or (colour == "keep" and image.mode in {"1", "L", "I", "I;16", "F", "LA"})
-    pixels = np.asarray(_convert(image, "L" if grey else "RGB"))
-    return pixels[..., np.newaxis] if grey else pixels
+    return content if _is_right(content, colour) else _to_pixels(_read(content, colour))
 
 
 def change(content: Content, wanted: Change) -> Content:
@@ -59,24 +54,50 @@ def change(content: Content, wanted: Change) -> Content:
     Raises:
         Undecodable: Why.
     """
-    pixels = decode(content, colour=wanted.colour)
-    same = wanted.size is None and wanted.shorter is None and wanted.colour == "keep"
-    if wanted.encoding == "keep" and isinstance(content, bytes) and same:
+    keeps_kind = wanted.encoding == "keep"
+    same = wanted.size is None and wanted.shorter is None
+    if same and _is_right(content, wanted.colour) and wanted.encoding in {"keep", "none"}:
         return content
-    resized = _resize(pixels, wanted)
-    if wanted.encoding == "none" or (wanted.encoding == "keep" and not isinstance(content, bytes)):
-        return resized
+    image = _read(content, wanted.colour)
+    if same and keeps_kind and isinstance(content, bytes) and wanted.colour == "keep":
+        return content
+    resized = _resize(image, wanted)
+    if wanted.encoding == "none" or (keeps_kind and not isinstance(content, bytes)):
+        return _to_pixels(resized)
     kept = "png" if isinstance(content, bytes) and content.startswith(b"\x89PNG") else "jpeg"
-    return encode(resized, kept if wanted.encoding == "keep" else wanted.encoding, wanted.quality)
+    return _write(resized, kept if keeps_kind else wanted.encoding, wanted.quality)
 
 
 def encode(pixels: Pixels, encoding: str, quality: int = 95) -> bytes:
-    """JPEG (4:4:4 from quality 90 on is Pillow's choice of its own) or PNG."""
-    image = _from_pixels(pixels)
+    """JPEG or PNG."""
+    return _write(_from_pixels(pixels), encoding, quality)
+
+
+def _write(image: Any, encoding: str, quality: int) -> bytes:
     stream = io.BytesIO()
     options: dict[str, Any] = {"quality": quality} if encoding == "jpeg" else {"compress_level": 1}
     image.save(stream, format=encoding.upper(), **options)
     return stream.getvalue()
+
+
+def _is_right(content: Content, colour: Colour) -> TypeGuard[Pixels]:
+    """Pixels in as many channels as are wanted."""
+    if isinstance(content, bytes):
+        return False
+    channels: int = content.shape[2]
+    return channels == {"keep": channels, "rgb": 3, "grey": 1}[colour]
+
+
+def _read(content: Content, colour: Colour) -> Any:
+    """An image of Pillow, in mode RGB or L."""
+    image = _open(content) if isinstance(content, bytes) else _from_pixels(content)
+    grey = colour == "grey" or (colour == "keep" and image.mode in {"1", "L", "I", "I;16", "F", "LA"})
+    return _convert(image, "L" if grey else "RGB")
+
+
+def _to_pixels(image: Any) -> Pixels:
+    pixels = np.asarray(image)
+    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
 
 
 def _open(content: bytes) -> Any:
@@ -108,23 +129,14 @@ def _convert(image: Any, mode: str) -> Any:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _match(pixels: Pixels, colour: Colour) -> Pixels:
-    channels = {"keep": pixels.shape[2], "rgb": 3, "grey": 1}[colour]
-    if channels == pixels.shape[2]:
-        return pixels
-    if channels == 3:
-        return np.repeat(pixels, 3, axis=2)
-    return np.asarray(_from_pixels(pixels).convert("L"))[..., np.newaxis]
-
-
 def _from_pixels(pixels: Pixels) -> Any:
     if pixels.shape[2] not in {1, 3}:
         raise Mistake(f"an image of {pixels.shape[2]} channels is neither grey nor in colour.")
     return import_library("PIL.Image").fromarray(np.squeeze(pixels, 2) if pixels.shape[2] == 1 else pixels)
 
 
-def _resize(pixels: Pixels, wanted: Change) -> Pixels:
-    height, width = pixels.shape[:2]
+def _resize(image: Any, wanted: Change) -> Any:
+    width, height = image.size
     if wanted.size is not None:
         new = wanted.size
     elif wanted.shorter is not None:
@@ -132,9 +144,7 @@ def _resize(pixels: Pixels, wanted: Change) -> Pixels:
         new = (max(wanted.shorter, round(height * factor)), max(wanted.shorter, round(width * factor)))
         new = (wanted.shorter, new[1]) if height <= width else (new[0], wanted.shorter)
     else:
-        return pixels
+        return image
     if new == (height, width):
-        return pixels
-    bilinear = import_library("PIL.Image").Resampling.BILINEAR
-    resized = np.asarray(_from_pixels(pixels).resize((new[1], new[0]), bilinear))
-    return resized[..., np.newaxis] if resized.ndim == 2 else resized
+        return image
+    return image.resize((new[1], new[0]), import_library("PIL.Image").Resampling.BILINEAR)
