@@ -34,9 +34,11 @@ def submit(job: Job) -> RunFolder:
     Raises:
         RefusedJob: Slurm's own words; the folder is taken back, as there is no job.
         Failure: Slurm did not answer; where a job may exist all the same, the folder is kept and named.
-        Mistake: The output cannot be where it should.
+        Mistake: The output cannot be where it should; srun does not know the PMI; or the job would be of several
+            clusters, or heterogeneous.
     """
     text = script.render(job)
+    slurm.require_pmi(launch.pmi for launch in job.launches)
     slurm.test(text)
     folder = lay_out(job, text)
     try:

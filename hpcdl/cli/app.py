@@ -23,6 +23,7 @@ from hpcdl.cli import (
     probe,
     published,
     report,
+    site,
     start,
     tune,
 )
@@ -92,6 +93,12 @@ app.command("published", rich_help_panel="Know")(published.published)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)
 app.command("completion", rich_help_panel="Know")(completion.completion)
 app.add_typer(data.app, name="data", rich_help_panel="Know", help="Look at training data.")
+app.add_typer(
+    site.app,
+    name="site",
+    rich_help_panel="Know",
+    help="The site file: written from what Slurm tells, shown, proven.",
+)
 app.add_typer(
     power.app,
     name="power",

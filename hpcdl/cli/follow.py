@@ -74,7 +74,7 @@ def watch_slurm(folder: RunFolder) -> Standing:
     """Show the job until it ends. Ctrl-C stops the watching and leaves the job alone."""
     try:
         with Board() as board:
-            return _watch(folder, board)
+            return watch(folder, board)
     except KeyboardInterrupt:
         screen.talk.print(
             f"no longer watching; the job goes on. Stop it: hpcdl cancel {folder.run_id}", soft_wrap=True
@@ -82,7 +82,7 @@ def watch_slurm(folder: RunFolder) -> Standing:
         raise
 
 
-def _watch(folder: RunFolder, board: Board) -> Standing:
+def watch(folder: RunFolder, board: Board) -> Standing:
     """Slurm is asked with growing pauses; the records, which are ours, at every tick."""
     pauses = slurm.waits_s()
     asked_s, pause_s, standing = -1e9, 0.0, jobs.Standing(over=False, word="submitted")

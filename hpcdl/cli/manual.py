@@ -110,7 +110,23 @@ PAGES: dict[str, Page] = {
             ("hpcdl published tensorflow-dgx-1", "its rows, and what follows"),
         )
     ),
-    "doctor": Page((("hpcdl doctor", "this machine"), ("hpcdl doctor --json", "for a script"))),
+    "doctor": Page(
+        (
+            ("hpcdl doctor", "this machine"),
+            ("hpcdl doctor --nodes 2", "the nodes of a job: layout, links, software, and where they differ"),
+        )
+    ),
+    "site init": Page(
+        (
+            ("hpcdl site init", "on a login node: what Slurm tells, with comments"),
+            ("hpcdl site init --partition gpu --output gpu.toml", "of another partition, into another file"),
+        )
+    ),
+    "site show": Page((("hpcdl site show", "every value, and where it is from"),)),
+    "site check": Page((("hpcdl site check --nodes 2", "a job of a minute that proves each entry"),), HELD),
+    "site example": Page(
+        (("hpcdl site example", "all of them"), ("hpcdl site example pyxis", "one to begin with"))
+    ),
     "accept run": Page(
         (
             ("hpcdl accept run standard --nodes 4", "test four nodes and judge them"),

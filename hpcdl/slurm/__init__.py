@@ -1,6 +1,7 @@
 """Slurm, as far as hpcdl needs it. The only package that starts sbatch, squeue, sacct, scancel, scontrol, sinfo, srun.
 
-`commands` starts programs, `words` and `nodes` read their text and are pure, `client` puts them together.
+`commands` starts programs; `words`, `nodes` and `cluster` read their text and are pure; `client` and `survey` put them
+together; `refusals` says which jobs hpcdl does not follow.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from hpcdl.slurm.client import (
     node_facts,
     node_states,
     pmi_types,
+    require_pmi,
     states,
     submit,
     switches,
@@ -45,6 +47,7 @@ __all__ = [
     "node_facts",
     "node_states",
     "pmi_types",
+    "require_pmi",
     "states",
     "submit",
     "switches",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import shutil
 from typing import TYPE_CHECKING
 
-from hpcdl.errors import Failure, HpcdlError, Mistake, RefusedJob
-from hpcdl.slurm import commands, nodes, words
+from hpcdl.errors import Failure, HpcdlError, Mistake, RefusedJob, UnknownName
+from hpcdl.slurm import cluster, commands, nodes, refusals, words
 from hpcdl.slurm.commands import Ambiguous, Unreachable, ask
 
 if TYPE_CHECKING:
@@ -47,6 +48,19 @@ def pmi_types() -> tuple[str, ...]:
     return nodes.read_pmi_types(f"{answer.out}\n{answer.words.replace('; ', chr(10))}") if answer else ()
 
 
+def require_pmi(wanted: Iterable[str | None]) -> None:
+    """Make sure that srun knows these values of --mpi; where it does not say what it knows, they are believed.
+
+    Raises:
+        UnknownName: It does not know one; the nearest is suggested.
+    """
+    known = pmi_types()
+    for name in dict.fromkeys(wanted):
+        # What one plugin is called with is its own business: pmix_v4, pmix=…
+        if known and name is not None and name.partition(",")[0] not in {*known, "none"}:
+            raise UnknownName("PMI", name, known, where="[slurm] pmi, srun --mpi=list")
+
+
 def accounting_is_on() -> bool:
     """Whether Slurm keeps accounts, so that sacct knows of jobs that are long over."""
     answer = _ask_aside(["scontrol", "show", "config"])
@@ -62,8 +76,9 @@ def node_facts(partition: str | None = None) -> NodeFacts | None:
 
 def node_states(partition: str | None = None) -> dict[str, NodeWord] | None:
     """What Slurm says of each node (of a partition), in its order; None where it does not answer."""
-    chosen = [f"--partition={partition}"] if partition else []
-    argv = ["sinfo", "--Node", "--all", "--noheader", f"--format={nodes.STATES_FORMAT}", *chosen]
+    # sinfo takes one of the two; a partition that is named is shown though it be hidden.
+    chosen = f"--partition={partition}" if partition else "--all"
+    argv = ["sinfo", "--Node", chosen, "--noheader", f"--format={nodes.STATES_FORMAT}"]
     answer = _ask_aside(argv)
     return nodes.read_states(answer.out) if answer else None
 
@@ -98,9 +113,14 @@ def test(script: str) -> str:
 
     Raises:
         RefusedJob: It would not, in its own words.
-        Mistake: There is no Slurm here.
+        Mistake: There is no Slurm here; or the job would be heterogeneous, or of several clusters.
         Unreachable: Slurm does not answer.
     """
+    refusals.require_one_job(script)
+    told = _ask_aside(["scontrol", "show", "federation"])
+    refusals.require_one_cluster(
+        cluster.read_federation(told.out) if told else (), os.environ.get("SLURM_CLUSTERS")
+    )
     answer = ask(["sbatch", "--test-only"], stdin=script)
     if answer.is_silence:
         raise commands.unreachable(answer)
@@ -134,10 +154,21 @@ def submit(script: Path, *, output: Path | None = None, timeout_s: float = comma
     if answer.code != 0:
         raise _failed_submission(answer)
     # With several clusters: 'id;cluster'.
-    match = re.match(r"(\d+)(?:;|$)", answer.out.strip().rpartition("\n")[2], re.ASCII)
+    match = re.match(r"(\d+)(?:;(\S*)|$)", answer.out.strip().rpartition("\n")[2], re.ASCII)
     if match is None:
         raise Ambiguous(f"sbatch answered without a job id: {answer.out!r}.")
+    if match[2]:
+        _keep_to_cluster(match[2], match[1])
     return int(match[1])
+
+
+def _keep_to_cluster(name: str, job_id: str) -> None:
+    """A job on a cluster that nobody named is taken back: nothing here could follow it."""
+    try:
+        refusals.require_own_cluster(name, os.environ.get("SLURM_CLUSTERS"))
+    except Mistake:
+        _ask_aside(["scancel", f"--clusters={name}", job_id])
+        raise
 
 
 def filename_pattern(path: Path) -> str:
@@ -232,7 +263,9 @@ def _ask_squeue(job_ids: set[int]) -> dict[int, JobState]:
     # That is what squeue says of a single job that it has forgotten.
     if "invalid job id" in answer.words.lower():
         return {}
-    return words.read_squeue(_accept("squeue", answer).out)
+    told = _accept("squeue", answer).out
+    refusals.require_no_components(told)
+    return words.read_squeue(told)
 
 
 def _ask_sacct(job_ids: set[int]) -> dict[int, JobState]:

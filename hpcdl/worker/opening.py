@@ -12,6 +12,7 @@ import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcdl.durable import publish_record
 from hpcdl.errors import Failure, HpcdlError, Mistake
@@ -19,6 +20,24 @@ from hpcdl.frozen import parse
 from hpcdl.plan import Job
 from hpcdl.records import Submission
 from hpcdl.store import RunFolder, lay_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+# man sbatch, OUTPUT ENVIRONMENT VARIABLES: set in heterogeneous jobs only; the second until 20.11.
+COMPONENTS = ("SLURM_HET_SIZE", "SLURM_PACK_SIZE")
+
+
+def require_one_component(environ: Mapping[str, str]) -> None:
+    """Raise Mistake where this is a component of a heterogeneous job: its nodes are not the plan's."""
+    name = next((name for name in COMPONENTS if environ.get(name, "0") not in {"", "0"}), None)
+    if name is not None:
+        raise Mistake(
+            f"this job has {environ[name]} components ({name}), and hpcdl measures nodes that are asked for alike; "
+            "a heterogeneous job is several allocations that differ.",
+            do="Give the script to sbatch by itself.",
+        )
 
 
 def open_run(job: Job) -> RunFolder:
@@ -56,6 +75,7 @@ def _record_submission(folder: RunFolder) -> None:
 def main() -> None:
     """Read a job on stdin and open its folder."""
     try:
+        require_one_component(os.environ)
         open_run(parse_job(sys.stdin.read()))
     except HpcdlError as problem:
         print(f"hpcdl: {problem}", file=sys.stderr)

@@ -342,8 +342,9 @@ def test_no_slurm_here_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_submission_names_output_and_script(
-    put: Callable[[str, str], None], script: Path, tmp_path: Path
+    put: Callable[[str, str], None], script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SLURM_CLUSTERS", "juno")
     put("sbatch", "pwd >&2; echo '123;juno'")
     assert slurm.submit(script) == 123
     output = str(script.with_name("slurm.out")).replace("%", "%%")
