@@ -4,6 +4,7 @@
 VENV ?= .venv
 TORCH ?=
 ARGS ?=
+SITE ?= $(or $(TMPDIR),/tmp)/hpcdl-site
 BIN = $(VENV)/bin
 TOOLS = VENV="$(VENV)" TORCH="$(TORCH)" $(if $(PYTHON),PYTHON="$(PYTHON)")
 SOURCES = pyproject.toml constraints.txt
@@ -11,7 +12,7 @@ DEMO_READY = $(VENV)/.ready-demo-$(or $(TORCH),pinned)
 DEV_READY = $(VENV)/.ready-dev-$(or $(TORCH),pinned)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup packages test check bench campaign horovod cluster-up cluster-down clean
+.PHONY: help demo setup packages test check bench campaign docs horovod cluster-up cluster-down clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +34,10 @@ bench: setup  ## the toolkit's own speed
 
 campaign: setup  ## what needs counting; can be resumed
 	@$(BIN)/python -m tests.campaign $(ARGS)
+
+docs: $(DEV_READY)  ## the documentation as a site, in SITE
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f docs/mkdocs.yml -d "$(SITE)"
+	@echo "$(SITE)/index.html"
 
 horovod: $(DEV_READY)  ## build Horovod against the torch that is installed; NCCL=1 for GPUs
 	@$(BIN)/python tools/install-horovod $(if $(filter-out 0,$(NCCL)),--nccl)

@@ -11,6 +11,7 @@ from hpcdl.records import Conditions, Reading
 
 CheckName = Literal[
     "identity",  # what the node is: processor, memory, GPUs, driver, network, kernel, governor, limits, versions
+    "topology",  # how it is wired: NUMA nodes, GPUs, network adapters, and how near they are to each other
     "arithmetic",  # losses and weights of a deterministic training, as a digest: silent corruption
     "matrix",  # matrix product
     "memory",  # memory bandwidth

@@ -13,6 +13,7 @@ from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen
 from hpcdl.site import Site
 from hpcdl.spec import (
+    Augmentation,
     Benchmark,
     Compression,
     Device,
@@ -94,6 +95,7 @@ class Training(Frozen):
     data_threads: int | None = None
     prefetch: int | None = None
     augment: bool
+    augmentation: Augmentation = Augmentation()
     dropout: bool
     validate_after: bool
     verify_data: bool
@@ -144,6 +146,14 @@ class Launch(Frozen):
     def world_size(self) -> int:
         """How many ranks there must be."""
         return self.nodes * self.tasks_per_node
+
+    @property
+    def cpu_bind(self) -> str:
+        """How srun binds its tasks where the site says nothing.
+
+        Cores in order may be far from a task's GPU: tasks of several GPUs bind themselves (hpcdl.worker.binding).
+        """
+        return "none" if self.gpus_per_node and self.tasks_per_node > 1 else "cores"
 
 
 class Job(Frozen):
@@ -394,6 +404,11 @@ def resolve_training(
             do="Use --engine horovod, or leave the transport to the engine.",
         )
     local, total = _batches(benchmark, ranks, gpu=size.gpus_per_node > 0)
+    if local % train.accumulate:
+        raise Mistake(
+            f"{local} images of a rank cannot be divided into {train.accumulate} micro-batches.",
+            do="Choose --accumulate as a divisor of the batch.",
+        )
     steps = train.steps or (None if train.epochs else _default_steps(train.model, size))
     resolved = {"batch", "global_batch", "steps", "max_steps", "threads", "engine", "validate_after"}
     kept = train.model_dump(exclude=resolved)
@@ -462,6 +477,8 @@ def hash_plan(benchmark: Benchmark, site: Site, launches: tuple[Launch, ...]) ->
     }
     # Younger than the first plans: where a site has none of it, the plan is as old as they.
     table = asked["site"]
+    # That srun binds to cores was said where now nothing is said.
+    table["slurm"]["cpu_bind"] = table["slurm"]["cpu_bind"] or "cores"
     for owner, name in ((table, "container"), (table["setup"], "spack"), (table["setup"], "spack_root")):
         if owner[name] is None:
             del owner[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcdl import local, slurm
+from hpcdl import delivery, local, slurm
 from hpcdl.errors import Mistake
 from hpcdl.plan import DIGITS_TRAINING_IMAGES, Job, cluster_sizes, hash_plan, local_sizes, make_launches
 from hpcdl.processors import count_threads_per_core
@@ -44,10 +45,11 @@ def prepare_cluster_job(asked: Asked, store: Store, *, attempt: int = 1) -> Job:
     """The job as Slurm will get it. Looks at sinfo where the site file is silent; changes nothing.
 
     Raises:
-        Mistake: What was asked does not fit the nodes, or its walltime is none.
+        Mistake: What was asked does not fit the nodes, its walltime is none, or its software is not there.
     """
     sources = dict(asked.sources)
     site, limit_s = look_at_cluster(asked.site, sources)
+    delivery.check(site, store.root)
     sizes = cluster_sizes(asked.benchmark, site, cores=site.node.cores or 1)
     filled = Asked(asked.benchmark, site, sources, asked.tags)
     return _make_job(filled, store, sizes, "srun", attempt=attempt, limit_s=limit_s)
@@ -98,7 +100,7 @@ def find_python_here(site: Site) -> str:
     Raises:
         Mistake: It is not here.
     """
-    python = str(Path(choose_python(site)).expanduser())
+    python = str(Path(choose_python(site, here=True)).expanduser())
     if shutil.which(python) is None:
         raise Mistake(
             f"there is no Python {python!r} on this machine.",
@@ -146,12 +148,21 @@ def _make_job(
     )
 
 
-def choose_python(site: Site) -> str:
-    """The Python that the site names, else the one that runs here."""
+def choose_python(site: Site, *, here: bool = False) -> str:
+    """The Python that the site names, else the one that runs here.
+
+    Args:
+        site: With a container, its Python is the one inside the image.
+        here: Without a batch script, which alone enters images and environments of Spack.
+    """
+    if site.container is not None and not here:
+        return site.container.python
     if site.setup.python:
         return os.path.expandvars(site.setup.python)
     if site.setup.venv:
         return f"{os.path.expandvars(site.setup.venv)}/bin/python"
+    if site.setup.spack is not None and not here:
+        return "python3"
     return sys.executable
 
 
@@ -192,19 +203,28 @@ def _shape(launch: Launch) -> tuple[object, ...]:
 
 
 def count_images(benchmark: Benchmark) -> int:
-    """Images in the training data. A folder is listed only where epochs of it are asked for; it may be large."""
+    """Images in the training data. A data set is counted only where epochs of it are asked for; it may be large."""
     train = benchmark.train
     if train.data_dir is None or train.epochs is None:
         return DIGITS_TRAINING_IMAGES
-    return sum(1 for _ in _images(Path(train.data_dir)))
+    from hpcdl.datasets.formats import find_format
+    from hpcdl.datasets.recognition import recognise
+
+    found = recognise(Path(train.data_dir))
+    if found.manifest is not None:
+        return found.manifest.parts["train"].samples
+    if found.format == "folder":
+        return sum(1 for _ in _images(found.root))
+    with contextlib.closing(find_format(found.format).open(found.parts["train"])) as part:
+        return len(part.labels)
 
 
 def check_data(job: Job) -> None:
-    """A first look at the data, light enough for a login node; the nodes verify every file.
+    """A first look at the data, light enough for a login node; the nodes verify every sample.
 
     Raises:
-        Mistake: The folder is missing or holds no images one or two levels down; or there are fewer images
-            than one step takes.
+        Mistake: There is no such folder, or it holds something else than was asked for; or there are fewer images than
+            one step takes, as far as a manifest or the names in it tell.
     """
     train = job.launches[0].train
     wanted = max(launch.train.global_batch for launch in job.launches)
@@ -212,15 +232,29 @@ def check_data(job: Job) -> None:
         _require_images(DIGITS_TRAINING_IMAGES, wanted, "digits")
     if train.data_dir is None:
         return
-    root = Path(train.data_dir)
-    if not root.is_dir():
-        raise Mistake(f"there is no data folder {root}.", do="Give the root of an image tree with --data.")
+    # Formats read with numpy, which jobs without data do without.
+    from hpcdl.datasets.recognition import recognise
+
+    found = recognise(Path(train.data_dir))
+    if found.format != train.data:
+        raise Mistake(
+            f"{found.root} holds data in the format {found.format}, and {train.data} was asked for.",
+            do=f'Say data = "{found.format}" in the benchmark, or --data {found.root}.',
+        )
+    if found.manifest is not None:
+        _require_images(found.manifest.parts["train"].samples, wanted, str(found.root))
+    elif found.format == "folder":
+        _check_tree(found.root, wanted)
+
+
+def _check_tree(root: Path, wanted: int) -> None:
     # Counting ends where it is enough: a large data set is not listed for this.
     found = sum(1 for _ in itertools.islice(_images(root), wanted))
     if not found:
         raise Mistake(
-            f"{root} holds no images in the ImageNet layout.",
-            do="Expected are FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg and FOLDER/val/<class>/*.jpg.",
+            f"{root} holds no images in the ImageNet layout, and no data set in another format.",
+            do="Expected are FOLDER/<class>/*.jpg, or FOLDER/train/<class>/*.jpg and FOLDER/val/<class>/*.jpg; "
+            "or what `hpcdl data make` makes.",
         )
     _require_images(found, wanted, str(root))
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 SYSFS = Path("/sys/devices/system/cpu")
+# The kernel has at most 8192 CPUs (NR_CPUS): a longer number is none of its own.
+_RANGE = re.compile(r"\d{1,5}(-\d{1,5})?", re.ASCII)
 
 
 def arrange_by_core(cpus: Collection[int], sysfs: Path = SYSFS) -> list[int]:
@@ -48,11 +50,31 @@ def read_topology(cpus: Collection[int], sysfs: Path = SYSFS) -> Topology | None
 def list_online(sysfs: Path = SYSFS) -> tuple[int, ...]:
     """All hardware threads of this machine that are switched on; none where the kernel does not tell."""
     try:
-        ranges = (sysfs / "online").read_text(encoding="ascii").strip()
-        ends = [[int(end) for end in part.split("-")] for part in ranges.split(",") if part]
+        return parse_cpus((sysfs / "online").read_text(encoding="ascii")) or ()
     except (OSError, ValueError):
         return ()
+
+
+def parse_cpus(text: str | None) -> tuple[int, ...] | None:
+    """'0-3,8' as numbers (man 7 cpuset, list format); none from an empty text; None from no text, or from another."""
+    if text is None:
+        return None
+    parts = [part for part in text.strip().split(",") if part]
+    if not all(_RANGE.fullmatch(part) for part in parts):
+        return None
+    ends = [[int(end) for end in part.split("-")] for part in parts]
     return tuple(cpu for first, *last in ends for cpu in range(first, (last or [first])[0] + 1))
+
+
+def fold_cpus(cpus: Collection[int]) -> str:
+    """The same the other way round: '0-3,8'."""
+    ranges: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if ranges and cpu == ranges[-1][1] + 1:
+            ranges[-1][1] = cpu
+        else:
+            ranges.append([cpu, cpu])
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in ranges)
 
 
 def _find_core(cpu: int, sysfs: Path) -> tuple[int, int]:

@@ -54,6 +54,18 @@ class Step(Frozen):
         return self.input_s + self.compute_s + self.exchange_s + self.update_s
 
 
+# How many of a rank's hardware threads are near its GPU: on its NUMA node.
+Nearness = Literal["all", "some", "none"]
+
+
+class Binding(Frozen):
+    """What a rank did about its hardware threads, and why. `near` None: it uses no GPU, or nobody tells."""
+
+    action: Literal["bound", "left"]
+    near: Nearness | None = None
+    detail: str
+
+
 class Host(Frozen):
     """One rank's view of the machine under it.
 
@@ -82,6 +94,7 @@ class Host(Frozen):
     vector_of_cpu: str | None = None
     driver: str | None = None
     kernel: str | None = None
+    binding: Binding | None = None
 
 
 class Versions(Frozen):
@@ -101,6 +114,26 @@ class Versions(Frozen):
     cuda: str | None = None
     onednn: str | None = None
     blas: str | None = None
+
+
+class Delivery(Frozen):
+    """How a rank came to its software, by what it found around itself.
+
+    `python`, `prefix` and `hpcdl` are paths of the interpreter, of its environment, and of the package hpcdl. `runtime`
+    is what started the image (None: the rank ran on the host itself), `image` the image as that names it, and
+    `image_bytes` and `image_modified_utc` are those of its file, as the node saw them before the image was entered.
+    """
+
+    python: str
+    prefix: str
+    hpcdl: str
+    runtime: str | None = None
+    image: str | Missing | None = None
+    image_bytes: int | Missing | None = None
+    image_modified_utc: datetime | Missing | None = None
+    modules: tuple[str, ...] = ()
+    spack: str | None = None
+    venv: str | None = None
 
 
 class Finding(Frozen):
@@ -126,6 +159,7 @@ class Environment(Frozen):
     versions: Versions
     hosts: tuple[Host, ...]
     findings: tuple[Finding, ...]
+    delivery: Delivery | None = None
     slurm: dict[str, str]
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from hpcdl.errors import Mistake
+from hpcdl.mounting import list_named_mounts, list_names, list_own_mounts
 from hpcdl.store import RunFolder
 from hpcdl.walltime import format_walltime
 
@@ -55,6 +56,7 @@ OWN_OPTIONS = frozenset(
         "wrap",
     }
 )
+SETUP = ("modules", "spack", "spack_root", "venv", "environment")
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
 _LEADING_VARIABLE = re.compile(
     r"^(?:~|\$(?P<name>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\})(?=/|$)", re.ASCII
@@ -85,8 +87,9 @@ def render(job: Job) -> str:
             job=job,
             slurm=job.site.slurm,
             node=job.site.node,
+            container=_contain(job),
             setup={
-                **{key: getattr(job.site.setup, key) for key in ("modules", "venv", "environment")},
+                **{key: getattr(job.site.setup, key) for key in SETUP},
                 "lines": [Shell(line) for line in job.site.setup.lines],
             },
             output=str(RunFolder(Path(job.run_dir)).output_path),
@@ -97,6 +100,25 @@ def render(job: Job) -> str:
         raise Mistake(f"{name}, line {problem.lineno}: {problem.message}.") from None
     except jinja2.TemplateError as problem:
         raise Mistake(f"{name} cannot be filled: {problem.message}.") from None
+
+
+def _contain(job: Job) -> dict[str, object] | None:
+    """What the template needs to know of the image: which one, what is mounted, and whose values hold inside."""
+    container = job.site.container
+    if container is None:
+        return None
+    mounts = [":".join(map(quote, mount)) for mount in list_own_mounts(job)]
+    mounts += [":".join(map(quote_path, mount)) for mount in list_named_mounts(container)]
+    return {
+        "runtime": container.runtime,
+        "image": container.image,
+        "is_file": container.image_is_path,
+        "options": container.options,
+        "gpus": any(launch.gpus_per_node for launch in job.launches),
+        "store": str(Path(job.run_dir).parent),
+        "mounts": [Shell(mount) for mount in mounts],
+        "names": list_names(job),
+    }
 
 
 def directives(job: Job) -> list[str]:

@@ -74,14 +74,31 @@ def flatten(tables: Mapping[str, Any], prefix: str = "") -> Values:
     return flat
 
 
+def choose_tuned(site: Site, benchmark: Benchmark) -> Values:
+    """What was tuned for the benchmark's network, by dotted key; nothing where it was on another kind of device."""
+    train = benchmark.train
+    found = site.tuned.get(train.model, {})
+    device = train.device if train.device != "auto" else site.kind
+    if found.get("device", device) != device:
+        return {}
+    return {f"train.{key}": value for key, value in found.items() if key != "device"}
+
+
 def resolve_benchmark(
-    path: Path | None, flags: Mapping[str, tuple[Any, str]], *, defaults: Mapping[str, Any] | None = None
+    path: Path | None,
+    flags: Mapping[str, tuple[Any, str]],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    tuned: Mapping[str, Any] | None = None,
+    tuned_in: str = "tuned",
 ) -> tuple[Benchmark, dict[str, str]]:
     """The benchmark of a file with flags above it, and the source of each value that somebody set.
 
     Args:
         path: A benchmark file; None: only flags.
         defaults: What the command takes for granted, below the file.
+        tuned: What `hpcdl tune` has found, between the two.
+        tuned_in: Where that stands.
         flags: Dotted key -> (value or None, the flag's name).
 
     Raises:
@@ -89,6 +106,7 @@ def resolve_benchmark(
     """
     layered = Layered()
     layered.lay(defaults or {}, "default")
+    layered.lay(tuned or {}, tuned_in)
     if path is not None:
         tables = read_toml(path)
         parse(Benchmark, tables, where=str(path))

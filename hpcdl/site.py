@@ -13,11 +13,14 @@ from hpcdl import baseline
 from hpcdl.errors import Mistake
 from hpcdl.frozen import Frozen, parse, read_toml
 from hpcdl.prices import Cost
+from hpcdl.spec import TUNABLE, Train
 
 Runtime = Literal["apptainer", "pyxis"]
 
 ENVIRONMENT_VARIABLE = "HPCDL_SITE"
 UNNAMED = "unnamed"
+# With these, Apptainer starts without SLURM_PROCID and its like.
+EMPTYING = frozenset({"-e", "--cleanenv", "-C", "--containall"})
 
 
 def _refuse_control_characters(text: str) -> str:
@@ -45,7 +48,7 @@ class Slurm(Frozen):
     requeue: bool = False
     export: str = "NONE"
     pmi: str | None = None
-    cpu_bind: str | None = "cores"
+    cpu_bind: str | None = None
     template: str | None = None
     options: dict[str, str | bool] = Field(default_factory=dict)
 
@@ -82,8 +85,9 @@ class Container(Frozen):
     """The image that ranks run in, and which of the two runtimes of HPC starts it.
 
     `image` is a path of a .sif (Apptainer) or .sqsh file (pyxis), or a name that the runtime can pull
-    (docker://…, nvcr.io#nvidia/pytorch:…). `mounts` are HOST or HOST:INSIDE or HOST:INSIDE:ro; the run's folder and
-    that of the data are mounted always. `options` are given to the runtime as they are. `python` is the one inside.
+    (docker://…, nvcr.io#nvidia/pytorch:…). `mounts` are HOST or HOST:INSIDE or HOST:INSIDE:ro; the folder that holds
+    the runs and that of the data are mounted always. `options` are given to the runtime as they are. `python` is the
+    one inside.
     """
 
     runtime: Runtime
@@ -91,6 +95,25 @@ class Container(Frozen):
     mounts: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     python: str = "python3"
+
+    @property
+    def image_is_path(self) -> bool:
+        """Whether the image is a file or folder, by its first character; otherwise the runtime is to pull it."""
+        return self.image[0] in "/~$"
+
+    @model_validator(mode="after")
+    def _can_be_found(self) -> Self:
+        if self.runtime == "apptainer" and not self.image_is_path and "://" not in self.image:
+            raise ValueError(
+                f"image {self.image!r} is neither an absolute path nor a name such as docker://…; "
+                "where a job starts nobody knows, so a path begins with /, ~ or $NAME"
+            )
+        for option in self.options:
+            if option.partition("=")[0] in EMPTYING:
+                raise ValueError(
+                    f"{option} takes away the environment from which a rank knows its place; leave it out"
+                )
+        return self
 
 
 class Setup(Frozen):
@@ -136,6 +159,30 @@ class Site(Frozen):
     tuned: dict[str, dict[str, bool | int | float | str]] = Field(default_factory=dict)
     power: Power = Power()
     cost: Cost = Cost()
+
+    @model_validator(mode="after")
+    def _one_python(self) -> Self:
+        named = [name for name in ("venv", "spack", "python") if getattr(self.setup, name) is not None]
+        if self.container is not None and named:
+            raise ValueError(
+                f"[setup] {' and '.join(named)} is of the host, and ranks run in the image of [container], which has "
+                "a Python of its own: name that as [container] python, and leave the other out"
+            )
+        return self
+
+    @field_validator("tuned", mode="after")
+    @classmethod
+    def _settings_of_speed(
+        cls, tuned: dict[str, dict[str, bool | int | float | str]]
+    ) -> dict[str, dict[str, bool | int | float | str]]:
+        for network, settings in tuned.items():
+            unknown = settings.keys() - TUNABLE - {"device"}
+            if unknown:
+                raise ValueError(
+                    f"{min(unknown)!r} is no setting of speed; known: {', '.join(sorted(TUNABLE))}"
+                )
+            Train.model_validate({"model": network, **settings})
+        return tuned
 
     @model_validator(mode="after")
     def _one_pue(self) -> Self:

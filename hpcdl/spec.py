@@ -58,6 +58,30 @@ Fraction = Annotated[float, Field(gt=0, lt=1), BeforeValidator(read_fraction)]
 Duration = Annotated[float, Field(gt=0), BeforeValidator(read_seconds)]
 
 
+class Augmentation(Frozen):
+    """What is done to an image of a data set on its way into the network. Validation takes the centre, and no mirror.
+
+    `crop`: a random part of the image's area, resized to the input (Szegedy et al., arXiv 1409.4842: 8 % to 100 %);
+    a window of the input's size at a random position, once the shorter side has been resized (Krizhevsky et al.,
+    2012); or the centre. `resize` is that shorter side, in pixels; None: as published for the input's size.
+    `mean`: what is subtracted: the network's own, nothing, or, as a file that `hpcdl data mean` wrote, a mean per
+    channel or a mean image. `scale` multiplies what is left; None: the network's own. `invert`: 255 less the pixel.
+    """
+
+    crop: Literal["area", "position", "centre"] = "area"
+    resize: Positive | None = None
+    mirror: bool = True
+    mean: str = "network"
+    scale: Annotated[float, Field(gt=0)] | None = None
+    invert: bool = False
+
+    @model_validator(mode="after")
+    def _resize_is_read(self) -> Self:
+        if self.resize and self.crop == "area":
+            raise ValueError("resize is the shorter side that a crop by position or centre is cut from")
+        return self
+
+
 class Train(Frozen):
     """One training run, in the field's words.
 
@@ -101,6 +125,7 @@ class Train(Frozen):
     data_threads: Positive | None = None
     prefetch: Positive | None = None
     augment: bool = True
+    augmentation: Augmentation = Augmentation()
     dropout: bool = True
     validate_after: bool = True
     verify_data: bool = True
@@ -135,10 +160,31 @@ class Train(Frozen):
             raise ValueError("max_steps is only read with a precision to be reached")
         if self.dtype == "tf32" and self.device == "cpu":
             raise ValueError("tf32 is a type of GPUs: ask for fp32 on a CPU")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Self:
+        on_cpu = self.device == "cpu"
+        if self.dtype == "fp16" and on_cpu:
+            raise ValueError("fp16 is a type of GPUs: ask for fp32 or bf16 on a CPU")
+        if self.cuda_graphs and on_cpu:
+            raise ValueError("cuda_graphs need a GPU")
+        if self.compression != "none" and self.engine == "single":
+            raise ValueError(
+                "compression is of gradients on their way to other ranks, and engine 'single' has none"
+            )
+        if self.compile and not self.warmup:
+            raise ValueError("compile needs a step of warm-up in which it is done")
+        return self
+
+    @model_validator(mode="after")
+    def _data_fit(self) -> Self:
         if self.data in STORED and not self.data_dir:
             raise ValueError(f"data {self.data!r} needs data_dir")
         if self.data_dir and self.data not in STORED:
             raise ValueError(f"data_dir is only read with data that lie in files, not with {self.data!r}")
+        if self.augmentation != Augmentation() and self.data not in STORED:
+            raise ValueError(f"an augmentation is declared for data that lie in files, not for {self.data!r}")
         return self
 
     @property
@@ -157,6 +203,7 @@ YOUNGER = (
     "fused",
     "data_threads",
     "prefetch",
+    "augmentation",
 )
 
 
@@ -215,9 +262,26 @@ class Benchmark(Frozen):
         return digest(asked | {"train": forget_young(asked["train"])})
 
 
+# Of [train]: what `hpcdl tune` may write into a site file, and nothing that changes what is asked.
+TUNABLE = frozenset(
+    {
+        "layout",
+        "threads",
+        "compile",
+        "cuda_graphs",
+        "fused",
+        "fusion_mb",
+        "data_threads",
+        "prefetch",
+        "dtype",
+        "compression",
+    }
+)
+
+
 def forget_young(train: dict[str, Any]) -> dict[str, Any]:
     """A training as a digest sees it: without the younger settings that nobody asked for."""
-    defaults = {name: Train.model_fields[name].default for name in YOUNGER}
+    defaults = {name: value for name, value in Train().model_dump(mode="json").items() if name in YOUNGER}
     return {key: value for key, value in train.items() if key not in defaults or value != defaults[key]}
 
 

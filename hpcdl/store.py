@@ -3,7 +3,7 @@
     <store>/<run_id>/job.json, script.sbatch, submission.json, slurm.out, slurm-energy.json
                      NNN-<launch>/plan.json, environment.json, steps-<host>.jsonl,
                                   exit-<host>.jsonl, power-<host>.jsonl, checks-<host>.jsonl,
-                                  summary.json, probe.json, output.log, sampler.log
+                                  topology-<host>.json, summary.json, probe.json, output.log, sampler.log
 
 Only this module knows the names of the files.
 """
@@ -27,6 +27,7 @@ from hpcdl.metering import SlurmEnergy
 from hpcdl.plan import Job, Launch
 from hpcdl.probes import Probe
 from hpcdl.records import Cancellation, Environment, Exit, Submission, Summary
+from hpcdl.topology import NodeTopology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
@@ -103,6 +104,9 @@ class LaunchFolder:
     def checks_path(self, host: str) -> Path:
         return self.path / f"checks-{host}.jsonl"
 
+    def topology_path(self, host: str) -> Path:
+        return self.path / f"topology-{host}.json"
+
     def steps_path(self, host: str) -> Path:
         return self.path / f"steps-{host}.jsonl"
 
@@ -147,6 +151,12 @@ class LaunchFolder:
 
     def summary(self, torn: list[Torn] | None = None) -> Summary | None:
         return _read(self.summary_path, Summary, torn)
+
+    def topologies(self, torn: list[Torn] | None = None) -> tuple[NodeTopology, ...]:
+        """How its nodes are wired, by host; what cannot be read goes to `torn`."""
+        paths = sorted(self.path.glob("topology-*.json"))
+        found = (_read(path, NodeTopology, torn) for path in paths)
+        return tuple(one for one in found if one is not None)
 
     def probe(self, torn: list[Torn] | None = None) -> Probe | None:
         return _read(self.probe_path, Probe, torn)

@@ -22,6 +22,7 @@ import exchange
 import instruments
 import listing
 import loading
+import making
 import pages
 import records
 import sampling
@@ -44,6 +45,7 @@ BENCHES: dict[str, tuple[Callable[[], list[Row]], str]] = {
     "sampling": (sampling.measure, "about 3 minutes"),
     "pages": (pages.measure, "about a minute, and 500 MB of disk"),
     "loading": (loading.measure, "a minute"),
+    "making": (making.measure, "about 2 minutes, and 500 MB of disk"),
     "diagnosis": (diagnosis.measure, "about 2 minutes"),
     "listing": (listing.measure, "about a minute"),
 }

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcdl import preparation, slurm
+from hpcdl import delivery, preparation, slurm
 from hpcdl.acceptance.launches import PLANNERS
 from hpcdl.acceptance.rounds import TESTS, Ground, Round, RoundKind
 from hpcdl.errors import Mistake
@@ -32,7 +32,7 @@ def plan_round(asked: Acceptance, folder: AcceptanceFolder, wanted: Round) -> Jo
     """The job of a round, as the executor will get it. Looks at sinfo, or at this machine; changes nothing.
 
     Raises:
-        Mistake: It holds no launch, or does not fit the nodes; its walltime is none; or the Python is not here.
+        Mistake: It holds no launch, or does not fit the nodes; its walltime is none; or its software is not there.
     """
     sources = dict(asked.sources)
     ground = look_at_ground(asked, sources)
@@ -41,6 +41,8 @@ def plan_round(asked: Acceptance, folder: AcceptanceFolder, wanted: Round) -> Jo
     benchmark = _stand_for(asked.suite, launches)
     run_id = new_run_id()
     local = asked.executor == "local"
+    if not local:
+        delivery.check(site, folder.runs.root)
     return Job(
         run_id=run_id,
         benchmark_id=benchmark.benchmark_id,

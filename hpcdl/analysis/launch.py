@@ -13,7 +13,7 @@ from hpcdl.analysis.machines import find_disguise, gather_checked, gather_machin
 from hpcdl.analysis.pace import Pace, measure_pace
 from hpcdl.analysis.readings import Withheld, derive, withhold
 from hpcdl.analysis.steps import StepStatistics
-from hpcdl.analysis.telling import list_findings, tell_restart, tell_story, why_unfinished
+from hpcdl.analysis.telling import list_findings, tell_far_ranks, tell_restart, tell_story, why_unfinished
 from hpcdl.columns import EMPTY
 from hpcdl.plan import NO_TRAINING
 from hpcdl.records import Missing, Reading
@@ -243,6 +243,7 @@ def _assemble(plan: Launch, ending: Ending, records: _Records, known: Electricit
                 finished=records.summary is not None,
             )
         )
+        + tell_far_ranks(records.environment)
         if plan.kind == "train"
         else (),
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.ending import Ending
     from hpcdl.analysis.gate import Check
     from hpcdl.analysis.steps import Progress
+    from hpcdl.records import Environment
 
 
 def why_unfinished(ending: Ending, progress: Progress, *, restarts: int, with_steps: bool) -> str | None:
@@ -63,3 +64,17 @@ def list_findings(
         yield tell_restart(restarts)
     if diverged is not None:
         yield tell_divergence(diverged)
+
+
+def tell_far_ranks(environment: Environment | None) -> tuple[str, ...]:
+    """Ranks whose hardware threads are all far from their GPU: what they say of it, and what can be done."""
+    hosts = environment.hosts if environment else ()
+    bound = [(host, host.binding) for host in hosts if host.binding and host.binding.near == "none"]
+    if not bound:
+        return ()
+    (first, binding), several = bound[0], len(bound) > 1
+    name = f"rank {first.rank} ({first.host})"
+    who = f"{len(bound)} of {len(hosts)} ranks run far from their GPUs; the first is {name}"
+    told = who if several else f"{name} runs far from its GPU"
+    remedy = "without cpu_bind in [slurm] of the site file, ranks choose cores near their GPUs"
+    return (f"{told}: {binding.detail}; {remedy}",)

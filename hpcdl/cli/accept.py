@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpcdl.cli import accept_run, accept_simulate, certificate
+from hpcdl.cli import accept_run, accept_simulate, certificate, completing
 from hpcdl.cli.look import JsonOption, StoreOption  # noqa: TC001 (Typer reads the annotations)
 
 if TYPE_CHECKING:
@@ -43,7 +43,12 @@ def list_all(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
 @app.command()
 def suites(
     suite: Annotated[
-        str | None, typer.Argument(help="Only this one, with all that it requires.", metavar="[SUITE]")
+        str | None,
+        typer.Argument(
+            help="Only this one, with all that it requires.",
+            metavar="[SUITE]",
+            autocompletion=completing.suites,
+        ),
     ] = None,
     *,
     metrics: Annotated[bool, typer.Option("--metrics", help="What a suite of your own can require.")] = False,

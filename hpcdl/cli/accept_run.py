@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from hpcdl.cli import completing
 from hpcdl.cli.accept_size import print_job, show_size
 from hpcdl.cli.flags import SLURM, Flag, Said, accept
 from hpcdl.cli.start import JsonOption, SiteOption, StoreOption  # noqa: TC001 (Typer reads the annotations)
@@ -35,7 +36,12 @@ NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Submit, and leave
 @accept(TASKS, SLURM)
 def run(
     suite: Annotated[
-        str, typer.Argument(help="One of the built-in suites, or a TOML file.", metavar="SUITE")
+        str,
+        typer.Argument(
+            help="One of the built-in suites, or a TOML file.",
+            metavar="SUITE",
+            autocompletion=completing.suites,
+        ),
     ],
     *,
     nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="So many nodes.")] = None,

@@ -9,6 +9,7 @@ import typer
 from hpcdl.cli import (
     accept,
     baseline,
+    completion,
     data,
     doctor,
     estimate,
@@ -16,6 +17,7 @@ from hpcdl.cli import (
     judge,
     listing,
     look,
+    manual,
     models,
     power,
     probe,
@@ -23,6 +25,7 @@ from hpcdl.cli import (
     report,
     site,
     start,
+    tune,
 )
 
 app = typer.Typer(
@@ -55,6 +58,7 @@ def hpcdl(
 
 app.command("submit", rich_help_panel="Measure")(start.submit)
 app.command("run", rich_help_panel="Measure")(start.run)
+app.command("tune", rich_help_panel="Measure")(tune.tune)
 app.command("probe", rich_help_panel="Measure")(probe.probe)
 app.add_typer(
     accept.app,
@@ -87,6 +91,7 @@ app.command("cancel", rich_help_panel="Measure")(look.cancel)
 app.command("models", rich_help_panel="Know")(models.models)
 app.command("published", rich_help_panel="Know")(published.published)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)
+app.command("completion", rich_help_panel="Know")(completion.completion)
 app.add_typer(data.app, name="data", rich_help_panel="Know", help="Look at training data.")
 app.add_typer(
     site.app,
@@ -100,3 +105,5 @@ app.add_typer(
     rich_help_panel="Know",
     help="Power: what can be metered, now and of any command.",
 )
+
+manual.attach(app)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcdl.cli import completing
 from hpcdl.cli.look import JsonOption, StoresOption, ask_executor, find_folders, open_stores
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ GIB = 1 << 30
 
 
 def bundle(
-    runs: Annotated[list[str] | None, typer.Argument(help="Runs; without any, the last one.")] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Runs; without any, the last one.", autocompletion=completing.runs),
+    ] = None,
     *,
     output: Annotated[str, typer.Option("--output", "-o", help="The bundle.", metavar="FILE.tar.gz")],
     force: Annotated[bool, typer.Option("--force", help="Show what is withheld, marked as such.")] = False,

@@ -1,10 +1,12 @@
-"""`hpcdl data bench`: how fast images come, before anybody trains on them."""
+"""`hpcdl data`: data sets made and looked through (hpcdl.cli.data_sets), and how fast images come from them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from hpcdl.cli import data_sets
 
 if TYPE_CHECKING:
     from hpcdl.records import Loading
@@ -18,7 +20,13 @@ app = typer.Typer(
 
 @app.callback()
 def data() -> None:
-    """Look at training data."""
+    """Make, verify and measure training data."""
+
+
+app.command("make")(data_sets.make)
+app.command("info")(data_sets.info)
+app.command("verify")(data_sets.verify)
+app.command("mean")(data_sets.mean)
 
 
 @app.command()

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from hpcdl.cli import completing
 from hpcdl.errors import Mistake
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag and the setting behind it. `read` turns what was typed into the setting's value."""
+    """A flag and the setting behind it. `read` turns what was typed into its value; `propose` completes it."""
 
     name: str
     key: str
@@ -23,6 +24,7 @@ class Flag:
     kind: type = str
     read: Callable[[str, str], Any] | None = None
     metavar: str | None = None
+    propose: Callable[[str], list[str]] | None = None
 
     @property
     def parameter(self) -> str:
@@ -57,7 +59,7 @@ def read_names(text: str, flag: str) -> tuple[str, ...]:  # noqa: ARG001 (the se
 
 
 TRAINING = (
-    Flag("--model", "train.model", "Network; `hpcdl models` lists them."),
+    Flag("--model", "train.model", "Network; `hpcdl models` lists them.", propose=completing.networks),
     Flag("--batch", "train.batch", "Images per rank and step (weak scaling).", int),
     Flag("--global-batch", "train.global_batch", "Images per step over all ranks (strong scaling).", int),
     Flag("--steps", "train.steps", "Steps to measure.", int),
@@ -70,13 +72,20 @@ TRAINING = (
         "--engine", "train.engine", "auto, horovod, ddp, single; several by commas.", metavar="NAME[,NAME…]"
     ),
     Flag("--transport", "train.transport", "What carries them: auto, nccl, mpi, gloo."),
-    Flag("--data", "train.data", "synthetic, digits, or the folder of an image tree.", metavar="NAME|DIR"),
+    Flag("--data", "train.data", "synthetic, digits, or the folder of a data set.", metavar="NAME|DIR"),
     Flag("--device", "train.device", "auto, cpu, gpu."),
-    Flag("--dtype", "train.dtype", "fp32, tf32 (on GPUs), bf16."),
+    Flag("--dtype", "train.dtype", "fp32, tf32 or fp16 (on GPUs), bf16."),
     Flag("--layout", "train.layout", "auto, nchw, nhwc."),
     Flag("--learning-rate", "train.learning_rate", "Base rate instead of the network's own.", float),
     Flag("--fusion-mb", "train.fusion_mb", "Fusion buffer (Horovod) or bucket (DDP).", int, metavar="MB"),
     Flag("--threads", "train.threads", "Compute threads per rank.", int),
+    Flag("--compile", "train.compile", "Compile the network (torch.compile).", bool),
+    Flag("--cuda-graphs", "train.cuda_graphs", "Capture the step as CUDA graphs.", bool),
+    Flag("--compression", "train.compression", "Of gradients on their way: none, fp16."),
+    Flag("--accumulate", "train.accumulate", "Micro-batches before one exchange.", int, metavar="N"),
+    Flag("--fused/--no-fused", "train.fused", "One kernel for all updates.", bool),
+    Flag("--data-threads", "train.data_threads", "DALI's threads per rank.", int, metavar="N"),
+    Flag("--prefetch", "train.prefetch", "Batches that DALI has ready.", int, metavar="N"),
     Flag("--seed", "train.seed", "Seed of weights, order and augmentation.", int),
     Flag("--augment/--no-augment", "train.augment", "Random crops and mirroring.", bool),
     Flag("--dropout/--no-dropout", "train.dropout", "Dropout, where the network has it.", bool),
@@ -160,7 +169,9 @@ def accept(*groups: tuple[Flag, ...]) -> Callable[[Callable[..., None]], Callabl
 
 
 def _parameter(flag: Flag) -> inspect.Parameter:
-    option = typer.Option(flag.name, help=flag.help, show_default=False, metavar=flag.metavar)
+    option = typer.Option(
+        flag.name, help=flag.help, show_default=False, metavar=flag.metavar, autocompletion=flag.propose
+    )
     return inspect.Parameter(
         flag.parameter,
         inspect.Parameter.KEYWORD_ONLY,

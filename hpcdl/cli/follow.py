@@ -66,16 +66,20 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG00
 
 
 def follow_slurm(folder: RunFolder, *, as_json: bool) -> NoReturn:
+    """Show the job until it ends, then its report."""
+    _finish(folder, as_json=as_json, standing=watch_slurm(folder))
+
+
+def watch_slurm(folder: RunFolder) -> Standing:
     """Show the job until it ends. Ctrl-C stops the watching and leaves the job alone."""
     try:
         with Board() as board:
-            standing = watch(folder, board)
+            return watch(folder, board)
     except KeyboardInterrupt:
         screen.talk.print(
             f"no longer watching; the job goes on. Stop it: hpcdl cancel {folder.run_id}", soft_wrap=True
         )
         raise
-    _finish(folder, as_json=as_json, standing=standing)
 
 
 def watch(folder: RunFolder, board: Board) -> Standing:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcdl.cli import completing
 from hpcdl.cli.delivery import FormOption, OutOption, OutputOption, deliver, plan_delivery
 from hpcdl.cli.look import Executors, JsonOption, StoresOption, open_stores
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def history(
-    benchmark: Annotated[str, typer.Argument(help="A benchmark's name or id, or a run of it.")],
+    benchmark: Annotated[
+        str,
+        typer.Argument(
+            help="A benchmark's name or id, or a run of it.", autocompletion=completing.benchmarks
+        ),
+    ],
     *,
     metric: Annotated[
         str, typer.Option("--metric", help="images/s, images/J or W.", metavar="NAME")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcdl.cli import completing
 from hpcdl.cli.look import JsonOption, StoreOption, analyse, open_store
 
 if TYPE_CHECKING:
@@ -15,8 +16,12 @@ SLOWER = 1
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="The run to compare with.", metavar="A")],
-    second: Annotated[str, typer.Argument(help="The run that is judged.", metavar="B")],
+    first: Annotated[
+        str, typer.Argument(help="The run to compare with.", metavar="A", autocompletion=completing.runs)
+    ],
+    second: Annotated[
+        str, typer.Argument(help="The run that is judged.", metavar="B", autocompletion=completing.runs)
+    ],
     *,
     fail_slower: Annotated[
         str | None,
@@ -95,7 +100,8 @@ def _read_limit(text: str) -> float:
 
 def predict(
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Runs of a sweep; without any, the last one.")
+        list[str] | None,
+        typer.Argument(help="Runs of a sweep; without any, the last one.", autocompletion=completing.runs),
     ] = None,
     *,
     nodes: Annotated[str, typer.Option("--nodes", help="Sizes to look at.", metavar="N[,N…]")],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcdl.cli import completing
 from hpcdl.cli.look import Executors, JsonOption, StoresOption, find_folders, open_stores
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ WhereOption = Annotated[
 
 def list_runs(
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Only these: ids, tags, names of benchmarks.", metavar="RUNS")
+        list[str] | None,
+        typer.Argument(
+            help="Only these: ids, tags, names of benchmarks.", metavar="RUNS", autocompletion=completing.runs
+        ),
     ] = None,
     *,
     where: WhereOption = None,

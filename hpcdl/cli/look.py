@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpcdl.cli import completing
+
 if TYPE_CHECKING:
     from hpcdl.analysis.ending import JobState
     from hpcdl.analysis.index import Ask
@@ -17,7 +19,12 @@ SiteOption = Annotated[
     str | None, typer.Option("--site", help="The site file that has today's prices.", metavar="FILE")
 ]
 RunArgument = Annotated[
-    str, typer.Argument(help="Run id (shortened is fine), Slurm job id, or last.", metavar="[RUN]")
+    str,
+    typer.Argument(
+        help="Run id (shortened is fine), Slurm job id, or last.",
+        metavar="[RUN]",
+        autocompletion=completing.runs,
+    ),
 ]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are kept.", metavar="DIR")]
 StoresOption = Annotated[

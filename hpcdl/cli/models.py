@@ -6,9 +6,13 @@ from typing import Annotated
 
 import typer
 
+from hpcdl.cli import completing
+
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="A network, for its layers.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A network, for its layers.", autocompletion=completing.networks)
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
 ) -> None:

@@ -6,11 +6,17 @@ from typing import Annotated
 
 import typer
 
+from hpcdl.cli import completing
 from hpcdl.cli.delivery import FormOption, OutOption, OutputOption, deliver, plan_delivery
 
 
 def published(
-    name: Annotated[str | None, typer.Argument(help="A reference, for its figures and conditions.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A reference, for its figures and conditions.", autocompletion=completing.published
+        ),
+    ] = None,
     *,
     form: FormOption = None,
     out: OutOption = None,

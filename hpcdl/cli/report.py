@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from hpcdl.cli import bundle
+from hpcdl.cli import bundle, completing
 from hpcdl.cli.delivery import FormOption, OutOption, OutputOption, deliver, plan_delivery
 from hpcdl.cli.forms import note_asking
 from hpcdl.cli.look import JsonOption, SiteOption, StoresOption  # noqa: TC001 (Typer reads the annotations)
@@ -59,6 +59,7 @@ def show(
         typer.Argument(
             help="Runs by id, Slurm job id, tag, benchmark or folder; without any, the last one.",
             metavar="RUNS",
+            autocompletion=completing.runs,
         ),
     ] = None,
     *,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpcdl.cli import completing
 from hpcdl.cli.asking import add_tags
 from hpcdl.cli.flags import NODES, RANKS, SLURM, TRAINING, Said, accept
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from hpcdl.store import RunFolder, Store
 
 BenchmarkArgument = Annotated[
-    str | None, typer.Argument(help="One of the shipped benchmarks, or a TOML file.", metavar="[BENCHMARK]")
+    str | None,
+    typer.Argument(
+        help="One of the shipped benchmarks, or a TOML file.",
+        metavar="[BENCHMARK]",
+        autocompletion=completing.benchmarks,
+    ),
 ]
 StoreOption = Annotated[str | None, typer.Option("--store", help="Where runs are kept.", metavar="DIR")]
 SiteOption = Annotated[str | None, typer.Option("--site", help="Another site file.", metavar="FILE")]
@@ -67,7 +73,7 @@ def ask_slurm(asked: Asked, place: Store) -> None:
 
 def send_to_slurm(asked: Asked, place: Store, *, wait: bool, dry_run: bool, as_json: bool) -> None:
     """Prepare the job, show it, hand it to Slurm; with `wait`, follow it to its report."""
-    from hpcdl import jobs, preparation, script
+    from hpcdl import preparation, script
 
     job = preparation.prepare_cluster_job(asked, place)
     preparation.check_data(job)
@@ -75,7 +81,7 @@ def send_to_slurm(asked: Asked, place: Store, *, wait: bool, dry_run: bool, as_j
     if dry_run:
         print(script.render(job), end="")
         return
-    folder = _with_source(job, jobs.submit)
+    folder = hand_in(job)
     if not (wait and as_json):  # then the report is the one document on stdout
         _announce(job, folder, as_json=as_json)
     if wait:
@@ -121,9 +127,18 @@ def default(said: Said, key: str, value: Any) -> None:
 
 
 def resolve(
-    benchmark: str | None, said: Said, store: str | None, site: str | None, options: dict[str, Any]
+    benchmark: str | None,
+    said: Said,
+    store: str | None,
+    site: str | None,
+    options: dict[str, Any],
+    *,
+    tuned: bool = True,
 ) -> tuple[Asked, Store]:
-    """Benchmark and site with all that was said above them, and the store in which the run goes."""
+    """Benchmark and site with all that was said above them, and the store in which the run goes.
+
+    What `hpcdl tune` has found for the site lies below the benchmark's file, unless it is not to be `tuned`.
+    """
     from pathlib import Path
 
     from hpcdl import preparation, settings
@@ -141,27 +156,34 @@ def resolve(
     if options:
         placed["slurm.options"] = (loaded.slurm.options | options, "--option")
     resolved, site_sources = settings.resolve_site(loaded, loaded_from, placed)
+    if tuned and (found := settings.choose_tuned(resolved, asked_for)):
+        asked_for, sources = settings.resolve_benchmark(
+            path, measured, defaults=defaults, tuned=found, tuned_in=f"tuned ({loaded_from or 'site'})"
+        )
     root = Path(store).expanduser().absolute() if store else default_root(resolved.store)
     return preparation.Asked(asked_for, resolved, sources | site_sources), Store(root)
 
 
 def _split_data(flags: Said) -> Said:
-    """`--data` names a source, or the folder of an image tree."""
+    """`--data` names a source, or the folder of a data set, whose format is seen from the names in it."""
     from pathlib import Path
     from typing import get_args
 
     from hpcdl.errors import UnknownName
-    from hpcdl.spec import Source
+    from hpcdl.spec import STORED, Source
 
     value, flag = flags.get("train.data", (None, "--data"))
-    known = [name for name in get_args(Source) if name != "folder"]
+    known = [name for name in get_args(Source) if name not in STORED]
     if value is None or value in known:
         return flags | {"train.data_dir": (None, flag)}
-    if "/" not in value and not Path(value).exists():
+    root = Path(value).expanduser().absolute()
+    if "/" not in value and not root.exists():
         raise UnknownName("data source", value, known, where="--data")
+    from hpcdl.datasets.recognition import recognise
+
     return flags | {
-        "train.data": ("folder", flag),
-        "train.data_dir": (str(Path(value).expanduser().absolute()), flag),
+        "train.data": (recognise(root).format, flag),
+        "train.data_dir": (str(root), flag),
     }
 
 
@@ -182,12 +204,13 @@ def _read_options(options: list[str] | None) -> dict[str, Any]:
     return {name: value if equals else True for name, equals, value in pairs}
 
 
-def _with_source(job: Job, submit_job: Any) -> RunFolder:
-    """Slurm's refusal, with a word on where the refused value came from."""
+def hand_in(job: Job) -> RunFolder:
+    """Submit; of Slurm's refusal, with a word on where the refused value came from."""
+    from hpcdl import jobs
     from hpcdl.errors import RefusedJob
 
     try:
-        folder: RunFolder = submit_job(job)
+        folder = jobs.submit(job)
     except RefusedJob as refusal:
         words = refusal.what.lower()
         guilty = [key for key in ("account", "partition", "qos", "reservation") if key in words]

@@ -123,6 +123,13 @@ class Format:
     pixels: bool
 
 
+def list_files(path: Path) -> list[Path]:
+    """The files of a part, by name: those in its folder, or where a part has none, those beside it."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return sorted(file for file in path.parent.iterdir() if file.is_file())
+
+
 def import_library(name: str) -> Any:
     """A library that only one format needs.
 

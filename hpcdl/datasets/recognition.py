@@ -21,7 +21,7 @@ NAMES: tuple[PartName, ...] = get_args(PartName)
 class Found:
     """A data set: its format, its manifest where it has one, and where its parts lie.
 
-    For format 'folder' there are no `parts`: a tree is listed by hpcdl.worker.data.tree. Otherwise there is `train`,
+    For format 'folder' there are no `parts`: a tree is listed by hpcdl.datasets.tree. Otherwise there is `train`,
     and `val` where something is held out already.
     """
 

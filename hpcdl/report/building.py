@@ -21,6 +21,7 @@ from hpcdl.report.chapter import Chapter
 from hpcdl.report.content import Report
 from hpcdl.report.costs import make_cost_chapter
 from hpcdl.report.cpu_gpu import make_cpu_gpu_chapter
+from hpcdl.report.deliveries import make_software_table
 from hpcdl.report.energies import (
     make_energy_scaling_table,
     make_energy_tables,
@@ -182,6 +183,9 @@ def _lay_out(results: Sequence[RunResult], found: _Analyses, chapters: Sequence[
     hosts = make_host_table(results)
     if hosts:
         yield hosts
+    software = make_software_table(results)
+    if software:
+        yield software
     yield make_check_table(results)
 
 

@@ -31,6 +31,7 @@ Unit = Literal[
     "nodes",
     "bytes",
     "bytes/s",
+    "bits/s",
     "FLOP",
     "FLOP/s",
     "MAC",
@@ -220,6 +221,11 @@ class Report:
         "verification",
         "baseline",
         "simulation",
+        "data-make",
+        "data-verify",
+        "data-mean",
+        "data-info",
+        "tuned",
         "site",
     ]
     title: str

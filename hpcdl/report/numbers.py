@@ -76,6 +76,7 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "s": _format_seconds,
     "bytes": lambda value: _format_prefixed(value, "B"),
     "bytes/s": lambda value: _format_prefixed(value, "B/s"),
+    "bits/s": lambda value: _format_prefixed(value, "bit/s"),
     "FLOP": lambda value: _format_prefixed(value, "FLOP"),
     "FLOP/s": lambda value: _format_prefixed(value, "FLOP/s"),
     "MAC": lambda value: _format_prefixed(value, "MAC"),

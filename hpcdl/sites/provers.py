@@ -44,7 +44,7 @@ UNSEEN = {
     "tuned": "`hpcdl tune` measures these",
     "power": "what no node can tell; `hpcdl power sensors` says what can be metered",
     "cost": "a price, which no node can tell",
-    "container": "the records do not say what the ranks ran in",
+    "container": "the image and its runtime are proven as one: container.image",
     "setup.environment": "the job script sets it; what reads it is not known here",
 }
 
@@ -219,6 +219,11 @@ def _prove_pmi(evidence: Evidence, value: str | None) -> Verdict:
     return _prove_finding(evidence, "world size")
 
 
+def _prove_image(evidence: Evidence, _: str) -> Verdict:
+    """Each rank has said what it runs in, and refused what was not asked for."""
+    return _prove_finding(evidence, "software as asked")
+
+
 def _prove_finding(evidence: Evidence, name: str) -> Verdict:
     environment = evidence.environment
     found = [one for one in environment.findings if one.check == name] if environment else []
@@ -321,6 +326,7 @@ PROVERS: dict[str, Callable[[Evidence, Any], Verdict]] = {
     "setup.venv": _prove_setup,
     "setup.lines": _prove_setup,
     "setup.python": _prove_python,
+    "container.image": _prove_image,
     "store": _prove_store,
     **SOFTWARE,
 }

@@ -19,6 +19,7 @@ PHASES = (
     "probe",
     # Of a check: which of its looks it is at; "data" is above.
     "identity",
+    "topology",
     "arithmetic",
     "matrix",
     "memory",

@@ -19,10 +19,12 @@ import hpcdl
 from hpcdl.processors import list_online, read_topology
 from hpcdl.records import Host, Versions
 from hpcdl.worker import arithmetic
+from hpcdl.worker.processor import cpu_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hpcdl.records import Binding
     from hpcdl.worker.place import Place
 
 # What of Slurm's environment is recorded: facts of the allocation, by name. Never the whole environment,
@@ -44,7 +46,7 @@ SLURM_FACTS = (
 )
 
 
-def read_host(place: Place, device: torch.device) -> Host:
+def read_host(place: Place, device: torch.device, binding: Binding | None = None) -> Host:
     """The machine of this rank; call it after threads and affinity are set."""
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
@@ -70,6 +72,7 @@ def read_host(place: Place, device: torch.device) -> Host:
         vector_of_cpu=arithmetic.read_vector_of_cpu(),
         driver=read_driver() if gpu else None,
         kernel=platform.release(),
+        binding=binding,
     )
 
 
@@ -84,14 +87,6 @@ def _read_line(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
-
-
-def cpu_name() -> str:
-    """The processor's name from /proc/cpuinfo, else what the kernel calls the machine."""
-    for line in _read_line("/proc/cpuinfo").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def read_versions() -> Versions:

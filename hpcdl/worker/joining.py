@@ -9,15 +9,17 @@ from hpcdl.records import Environment
 from hpcdl.spec import digest
 from hpcdl.worker import preflight
 from hpcdl.worker.binding import choose_device, prepare
+from hpcdl.worker.delivery import check_delivery, read_delivery
 from hpcdl.worker.engine import start
 from hpcdl.worker.environment import read_host, read_slurm, read_versions
-from hpcdl.worker.reporter import Prepared
+from hpcdl.worker.reporter import Prepared, Wired
+from hpcdl.worker.topology import read as read_topology
 
 if TYPE_CHECKING:
     import torch
 
     from hpcdl.plan import Launch, Training
-    from hpcdl.records import Finding, Host
+    from hpcdl.records import Binding, Finding, Host
     from hpcdl.store import LaunchFolder
     from hpcdl.worker.beacon import Beacon
     from hpcdl.worker.engine import Engine
@@ -37,6 +39,7 @@ class Rank:
     reporter: Reporter
     beacon: Beacon
     world: Finding
+    binding: Binding | None = None
 
     @property
     def plan(self) -> Training:
@@ -64,12 +67,12 @@ def join(launch: Launch, place: Place, folder: LaunchFolder, reporter: Reporter,
         Refused: The engine cannot do what is asked, or the world has not the size that was planned.
     """
     device = choose_device(launch, place)
-    prepare(launch, place)
+    binding = prepare(launch, place)
     beacon.show(0, "rendezvous")
     engine = start(launch, place, folder, device)
     beacon.show(0, "preflight")
     world = preflight.check_world(launch, place, engine)
-    return Rank(launch, place, folder, device, engine, reporter, beacon, world)
+    return Rank(launch, place, folder, device, engine, reporter, beacon, world, binding)
 
 
 def introduce(rank: Rank, prospects: Prospects, *, data: str | None) -> tuple[Host, ...]:
@@ -78,14 +81,19 @@ def introduce(rank: Rank, prospects: Prospects, *, data: str | None) -> tuple[Ho
     Raises:
         Refused: The ranks are not fit to be measured together.
     """
+    delivery = read_delivery()
+    if rank.place.local_rank == 0:
+        rank.reporter.say(Wired(topology=read_topology(host=rank.place.host)))
     card = preflight.Card(
-        host=read_host(rank.place, rank.device),
+        host=read_host(rank.place, rank.device, rank.binding),
         versions=read_versions(),
         plan=digest(rank.launch.model_dump(mode="json")),
         data=data,
+        image=preflight.name_image(delivery),
     )
     cards = preflight.exchange(card, rank.engine)
-    findings = (rank.world, *preflight.check_cards(rank.launch, cards))
+    delivered = check_delivery(rank.launch, rank.folder, delivery)
+    findings = (rank.world, delivered, *preflight.check_cards(rank.launch, cards))
     preflight.require(findings)
     hosts = tuple(one.host for one in cards)
     if rank.leads:
@@ -101,6 +109,7 @@ def introduce(rank: Rank, prospects: Prospects, *, data: str | None) -> tuple[Ho
             versions=cards[0].versions,
             hosts=hosts,
             findings=findings,
+            delivery=delivery,
             slurm=read_slurm(),
         )
         rank.reporter.say(Prepared(environment=environment))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CPU_SIDE, GPU_SIDE = 1536, 8192
 SECONDS = 0.3
 FEWEST = 3
-TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class MatrixProbe:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from hpcdl.networks import Recipe
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+def make_optimizer(model: nn.Module, recipe: Recipe, *, fused: bool = True) -> torch.optim.SGD:
     """SGD over a model's parameters: weights in one group, biases with their multipliers in another.
 
-    Starts at the recipe's rate for iteration 0. Its step raises Failure for a gradient whose memory layout
-    is not its weight's.
+    Starts at the recipe's rate for iteration 0. `fused`: one kernel for all weights, where torch's default goes
+    through them one after the other; its step raises Failure for a gradient whose memory layout is not its weight's.
     """
     weights = [parameter for name, parameter in model.named_parameters() if not name.endswith("bias")]
     biases = [parameter for name, parameter in model.named_parameters() if name.endswith("bias")]
@@ -35,8 +35,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         _group(weights, recipe, lr_multiplier=1.0, decay_multiplier=1.0),
         _group(biases, recipe, recipe.bias_lr_multiplier, recipe.bias_decay_multiplier),
     ]
-    optimizer = torch.optim.SGD(groups, lr=recipe.base_lr, momentum=recipe.momentum, fused=True)
-    optimizer.register_step_pre_hook(_check_layouts)
+    optimizer = torch.optim.SGD(groups, lr=recipe.base_lr, momentum=recipe.momentum, fused=fused or None)
+    if fused:
+        optimizer.register_step_pre_hook(_check_layouts)
     return optimizer
 
 

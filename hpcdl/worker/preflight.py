@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpcdl.errors import Refused
 from hpcdl.frozen import Frozen, Model
-from hpcdl.records import Finding, Host, Versions
+from hpcdl.records import Delivery, Finding, Host, Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,15 @@ class Card(Frozen):
     versions: Versions
     plan: str
     data: str | None
+    image: str | None = None
+
+
+def name_image(delivery: Delivery) -> str | None:
+    """By which the images of two ranks are compared; local copies of one file may be of different days."""
+    if delivery.runtime is None:
+        return None
+    size = delivery.image_bytes
+    return f"{delivery.runtime} image of {size} bytes" if isinstance(size, int) else delivery.runtime
 
 
 def check_world(launch: Launch, place: Place, engine: Engine) -> Finding:
@@ -115,7 +124,7 @@ def _name(host: Host) -> str:
 
 def _check_fingerprints(cards: Sequence[Card]) -> Finding:
     check = "same software, plan and data"
-    for what in ("versions", "plan", "data"):
+    for what in ("versions", "plan", "data", "image"):
         if len({str(getattr(card, what)) for card in cards}) > 1:
             return Finding(check=check, outcome="failed", detail=_describe_difference(what, cards))
     return Finding(check=check, outcome="held", detail=f"hpcdl {cards[0].versions.hpcdl} on all ranks")
@@ -126,7 +135,8 @@ def _describe_difference(what: str, cards: Sequence[Card]) -> str:
     other = next(card for card in cards if getattr(card, what) != getattr(first, what))
     where = _name(other.host)
     if what != "versions":
-        return f"the {what} of {where} is not that of {_name(first.host)}"
+        images = f": {other.image}, not {first.image}" if what == "image" else ""
+        return f"the {what} of {where} is not that of {_name(first.host)}{images}"
     ours, theirs = first.versions.model_dump(), other.versions.model_dump()
     named = [f"{key} {theirs[key]} instead of {ours[key]}" for key in ours if ours[key] != theirs[key]]
     return f"{where} runs {', '.join(named)}"

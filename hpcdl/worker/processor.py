@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcdl.power.sysfs import read_text
 from hpcdl.records import Missing, Reading
 
 if TYPE_CHECKING:
@@ -72,6 +74,14 @@ def read_temperature(sysfs: Path = SYSFS) -> Reading:
         if kind.startswith(CPU_ZONES):
             zones += [milli / 1000 for milli in _read_numbers([zone / "temp"])]
     return max(zones, default=Missing(missing="the kernel shows no temperature of the processor"))
+
+
+def cpu_name(cpuinfo: Path = CPUINFO) -> str:
+    """The processor's name from /proc/cpuinfo, else what the kernel calls the machine."""
+    for line in (read_text(cpuinfo) or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def _read_numbers(paths: Iterable[Path]) -> list[float]:

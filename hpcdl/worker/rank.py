@@ -15,6 +15,7 @@ from typing import NoReturn
 from hpcdl.errors import HpcdlError, Refused
 from hpcdl.store import LaunchFolder
 from hpcdl.worker.beacon import Beacon
+from hpcdl.worker.delivery import check_delivery, read_delivery
 from hpcdl.worker.place import read_place
 from hpcdl.worker.reporter import Ended, Reporter
 
@@ -55,6 +56,8 @@ def _train(path: Path, reporter: Reporter, beacon: Beacon) -> tuple[Ended, int]:
         folder = LaunchFolder(path)
         launch = folder.plan()
         place = read_place(launch)
+        # Before anything is imported that another image, or none, might have too.
+        check_delivery(launch, folder, read_delivery())
         if launch.kind == "probe":
             # torch comes in only now, so that the beacon is lit early.
             from hpcdl.worker.probe import probe

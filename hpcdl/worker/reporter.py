@@ -11,6 +11,7 @@ from hpcdl.checks import Checked
 from hpcdl.frozen import Frozen
 from hpcdl.probes import Probe
 from hpcdl.records import Environment, Step, Summary
+from hpcdl.topology import NodeTopology
 
 
 def _make_printable(text: str) -> str:
@@ -33,6 +34,13 @@ class Verified(Frozen):
 
     kind: Literal["verified"] = "verified"
     digest: str
+
+
+class Wired(Frozen):
+    """How the node of this rank is wired; the first rank of each node tells it."""
+
+    kind: Literal["wired"] = "wired"
+    topology: NodeTopology
 
 
 class Measured(Frozen):
@@ -60,7 +68,7 @@ class Ended(Frozen):
     reason: Annotated[str, AfterValidator(_make_printable)] = ""
 
 
-Message = Stepped | Prepared | Verified | Measured | Probed | Looked | Ended
+Message = Stepped | Prepared | Verified | Measured | Probed | Looked | Wired | Ended
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 

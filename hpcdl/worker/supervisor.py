@@ -26,7 +26,17 @@ from hpcdl.store import LaunchFolder, RunFolder
 from hpcdl.worker import rank as rank_process
 from hpcdl.worker.beacon import Beacon
 from hpcdl.worker.place import read_place
-from hpcdl.worker.reporter import Ended, Looked, Measured, Prepared, Probed, Stepped, Verified, parse_message
+from hpcdl.worker.reporter import (
+    Ended,
+    Looked,
+    Measured,
+    Prepared,
+    Probed,
+    Stepped,
+    Verified,
+    Wired,
+    parse_message,
+)
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -155,6 +165,8 @@ class Supervisor:
                 self._keep(RunFolder(self._folder.path.parent).verified_path, digest)
             case Measured(summary=summary):
                 self._keep(self._folder.summary_path, summary.model_dump_json(indent=1))
+            case Wired(topology=topology):
+                self._keep(self._folder.topology_path(topology.host), topology.model_dump_json(indent=1))
             case Probed(probe=probe):
                 self._keep(self._folder.probe_path, probe.model_dump_json(indent=1))
             case Looked(checked=checked):

@@ -15,6 +15,7 @@ from hpcdl.errors import Refused
 from hpcdl.records import Missing, Summary
 from hpcdl.store import RunFolder
 from hpcdl.worker import data, preflight
+from hpcdl.worker.acceleration import accelerate, autocast, explained, make_scaler
 from hpcdl.worker.clocks import make_clock
 from hpcdl.worker.joining import Prospects, introduce, join
 from hpcdl.worker.measuring import measure
@@ -116,9 +117,10 @@ class Trainer:
         # Ranks drop different units, as they see different images.
         torch.manual_seed(plan.seed * 1_000_003 + rank.place.rank)
         rank.engine.broadcast(self.model.parameters())
-        self._optimizer = make_optimizer(self.model, network.recipe)
+        self._optimizer = make_optimizer(self.model, network.recipe, fused=plan.fused)
+        self._scaler = make_scaler(rank.device, plan.dtype)
         self.clock = self._start_clock()
-        self._parallel = rank.engine.attach(self.model) if rank.plan.exchange else self.model
+        self._parallel = accelerate(self.model, network, plan, rank.engine, rank.device)
         self.loss: float | None = None
         # On this host's clock: of all steps so far, and when this rank was last ready to meet the others.
         self.begins_s: list[float] = []
@@ -131,7 +133,9 @@ class Trainer:
 
     def _start_clock(self) -> Clock:
         parameters = list(self.model.parameters())
-        clock = make_clock(self._rank.device, self._rank.place.rank, len(parameters), self._rank.beacon)
+        # Each micro-batch adds to every gradient; after the last of all there is nothing left to compute.
+        gradients = len(parameters) * self._rank.plan.accumulate
+        clock = make_clock(self._rank.device, self._rank.place.rank, gradients, self._rank.beacon)
         for parameter in parameters:
             parameter.register_post_accumulate_grad_hook(lambda _: self.clock.gradient_ready())
         return clock
@@ -143,19 +147,34 @@ class Trainer:
         batch = next(batches)
         clock.have_input()
         set_learning_rate(self._optimizer, self._learning_rate(step))
-        with self._autocast():
-            loss = functional.cross_entropy(self._parallel(batch.images), batch.labels)
-        self._rank.engine.backward(loss)
+        loss = self._compute(batch)
         self._rank.engine.synchronize()
         clock.exchanged()
-        self._optimizer.step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
         clock.updated(len(batch.labels), loss)
         self._report(clock.finished())
 
-    def _autocast(self) -> torch.autocast:
-        half = self._rank.plan.dtype == "bf16"
-        return torch.autocast(self._rank.device.type, dtype=torch.bfloat16, enabled=half)
+    def _compute(self, batch: Batch) -> torch.Tensor:
+        """The mean loss, and every gradient on its way: of micro-batches, the last one sends what all have added up."""
+        parts = self._rank.plan.accumulate
+        if parts == 1:
+            loss = self._forward(batch.images, batch.labels)
+            self._rank.engine.backward(self._scaler.scale(loss))
+            return loss
+        losses = []
+        pairs = zip(batch.images.chunk(parts), batch.labels.chunk(parts), strict=True)
+        for number, (images, labels) in enumerate(pairs, start=1):
+            with self._rank.engine.hold(self._parallel) if number < parts else contextlib.nullcontext():
+                loss = self._forward(images, labels) / parts
+                self._rank.engine.backward(self._scaler.scale(loss))
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def _forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with explained(), autocast(self._rank.device, self._rank.plan.dtype):
+            return functional.cross_entropy(self._parallel(images), labels)
 
     def _learning_rate(self, step: int) -> float:
         """The recipe's rate, its base replaced where the plan names another; it counts from the first step."""
@@ -181,7 +200,9 @@ class Trainer:
 
 
 def request_data(rank: Rank, network: Network, layout: torch.memory_format) -> data.Request:
-    threads = data.choose_threads(rank.launch.cpus_per_task, computes_on_cpu=rank.device.type == "cpu")
+    threads = rank.plan.data_threads or data.choose_threads(
+        rank.launch.cpus_per_task, computes_on_cpu=rank.device.type == "cpu"
+    )
     return data.Request(
         network=network,
         training=rank.plan,

@@ -69,6 +69,12 @@ def test_conditions_of_every_rank_are_recorded(tmp_path: Path) -> None:
     assert isinstance(second.foreign_cores, Missing), "one rank of a host looks for all"
     assert len(first.matrix_flops_per_s) == len(second.matrix_flops_per_s) == 2
     assert min(first.process_cpu_s, second.process_cpu_s) > 0
+    # So is how the host is wired, once, and what each rank did about its cores.
+    [node] = folder.topologies()
+    environment = folder.environment()
+    assert environment is not None
+    assert {host.host for host in environment.hosts} == {node.host}
+    assert all(host.binding is not None for host in environment.hosts)
 
 
 @pytest.mark.horovod

@@ -40,6 +40,31 @@ FULL_SITE = {
     },
 }
 
+SPACK_SITE = {
+    "setup": {"modules": ("gcc",), "spack": "hpcdl", "spack_root": "/opt/spack", "venv": "/opt/above"}
+}
+APPTAINER_SITE = {
+    "node": {"cores": 64, "gpus": 4, "network": "ib0"},
+    "setup": {"modules": ("apptainer",), "environment": {"NCCL_DEBUG": "WARN"}},
+    "container": {
+        "runtime": "apptainer",
+        "image": "$PROJECT/images of mine/hpcdl.sif",
+        "mounts": ("/etc/hosts:/etc/hosts:ro", "$SCRATCH"),
+        "options": ("--writable-tmpfs",),
+    },
+}
+PYXIS_SITE = {
+    "node": {"cores": 64, "gpus": 4, "network": "ib0"},
+    "setup": {"environment": {"NCCL_DEBUG": "WARN"}},
+    "container": {
+        "runtime": "pyxis",
+        "image": "nvcr.io#nvidia/pytorch:25.10-py3",
+        "mounts": ("/etc/hosts:/etc/hosts:ro", "$SCRATCH"),
+        "options": ("--container-writable",),
+        "python": "/opt/hpcdl/bin/python",
+    },
+}
+
 
 def make_job(
     *, site: dict[str, Any] | None = None, about: str = "", name: str = "custom", **changes: Any
@@ -86,4 +111,7 @@ KEPT = {
         repeat=2,
         tasks_per_node=2,
     ),
+    "spack.sbatch": make_job(site=SPACK_SITE, python="/opt/above/bin/python"),
+    "apptainer.sbatch": make_job(site=APPTAINER_SITE, nodes=(2,), python="python3"),
+    "pyxis.sbatch": make_job(site=PYXIS_SITE, nodes=(2,), python="/opt/hpcdl/bin/python"),
 }

@@ -12,10 +12,12 @@
 #include <time.h>
 
 enum { OK = 0, UNKNOWN = 999 };
-enum { MAX_DEVICES = 64, MAX_ERRORS = 32, MAX_STEPS = 64, MAX_SLICES = 8, MAX_EVENTS = 8, WORD = 96 };
+enum { MAX_DEVICES = 64, MAX_ERRORS = 32, MAX_STEPS = 64, MAX_SLICES = 8, MAX_EVENTS = 8, MAX_LINKS = 18, WORD = 96 };
 
 typedef struct { char name[WORD]; int code; double from_s; } Error;
 typedef struct { unsigned long long number; double from_s; int told; } Xid;
+typedef struct { int active, kind; char bus[WORD]; } NvLink; /* kind: nvmlIntNvLinkDeviceType_t; bus "-": not told */
+typedef struct { int level, peer; char uuid[WORD]; } Way; /* to another GPU: nvmlGpuTopologyLevel_t, nvmlGpuP2PStatus_t */
 typedef struct Device Device;
 typedef struct { int is_slice; Device *parent; char uuid[WORD]; } Slice;
 
@@ -42,6 +44,12 @@ struct Device {
     int error_count;
     Slice slices[MAX_SLICES];
     int slice_count;
+    char bus[WORD];
+    unsigned max_generation, max_width;
+    NvLink nvlinks[MAX_LINKS];
+    int nvlink_count;
+    Way ways[MAX_DEVICES];
+    int way_count;
 };
 
 static Device devices[MAX_DEVICES];
@@ -156,6 +164,18 @@ static void add_xid(Device *d, const char *rest) {
         d->xid_count++;
 }
 
+static void add_nvlink(Device *d, const char *rest) {
+    NvLink *l = &d->nvlinks[d->nvlink_count];
+    if (d->nvlink_count < MAX_LINKS && sscanf(rest, "%d %d %95s", &l->active, &l->kind, l->bus) == 3)
+        d->nvlink_count++;
+}
+
+static void add_way(Device *d, const char *rest) {
+    Way *w = &d->ways[d->way_count];
+    if (d->way_count < MAX_DEVICES && sscanf(rest, "%95s %d %d", w->uuid, &w->level, &w->peer) == 3)
+        d->way_count++;
+}
+
 static int read_device(Device *d, const char *key, char *rest) {
     if (!strcmp(key, "name")) copy(d->name, rest);
     else if (!strcmp(key, "vbios")) copy(d->vbios, rest);
@@ -177,6 +197,10 @@ static int read_device(Device *d, const char *key, char *rest) {
     else if (!strcmp(key, "ecc")) d->ecc_errors = strtoull(rest, NULL, 10);
     else if (!strcmp(key, "processes")) d->processes = (unsigned)strtoul(rest, NULL, 10);
     else if (!strcmp(key, "types")) sscanf(rest, "%d %d", &d->energy_type, &d->power_type);
+    else if (!strcmp(key, "bus")) copy(d->bus, rest);
+    else if (!strcmp(key, "pcie_max")) sscanf(rest, "%u %u", &d->max_generation, &d->max_width);
+    else if (!strcmp(key, "nvlink")) add_nvlink(d, rest);
+    else if (!strcmp(key, "way")) add_way(d, rest);
     else if (!strcmp(key, "slice") && d->slice_count < MAX_SLICES) add_slice(d, rest);
     else return 0;
     return 1;

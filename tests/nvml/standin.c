@@ -163,6 +163,87 @@ int nvmlDeviceGetMigDeviceHandleByIndex(Device *d, unsigned index, void **to) {
     return OK;
 }
 
+/* ---- How it is plugged in ---- */
+
+/* nvml.h, nvmlPciInfo_t. */
+typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; } Pci;
+
+static void fill_pci(Pci *to, const char *bus) {
+    memset(to, 0, sizeof *to);
+    snprintf(to->bus_id, sizeof to->bus_id, "%s", bus);
+    snprintf(to->legacy, sizeof to->legacy, "%s", strlen(bus) > 12 ? bus + 4 : bus); /* a domain of four digits */
+    sscanf(bus, "%x:%x:%x", &to->domain, &to->bus, &to->device);
+}
+
+int nvmlDeviceGetPciInfo_v3(Device *d, Pci *to) {
+    ASK(d, "nvmlDeviceGetPciInfo");
+    if (!*d->bus)
+        return NOT_SUPPORTED;
+    fill_pci(to, d->bus);
+    return OK;
+}
+
+TELL(nvmlDeviceGetMaxPcieLinkGeneration, unsigned, d->max_generation)
+TELL(nvmlDeviceGetMaxPcieLinkWidth, unsigned, d->max_width)
+
+/* A GPU without NVLink supports none of these; past its last link they are invalid. */
+static int find_nvlink(const Device *d, unsigned link) {
+    if (!d->nvlink_count)
+        return NOT_SUPPORTED;
+    return link < (unsigned)d->nvlink_count ? OK : INVALID_ARGUMENT;
+}
+
+int nvmlDeviceGetNvLinkState(Device *d, unsigned link, unsigned *to) {
+    ASK(d, "nvmlDeviceGetNvLinkState");
+    int code = find_nvlink(d, link);
+    if (!code)
+        *to = (unsigned)d->nvlinks[link].active;
+    return code;
+}
+
+int nvmlDeviceGetNvLinkRemoteDeviceType(Device *d, unsigned link, unsigned *to) {
+    ASK(d, "nvmlDeviceGetNvLinkRemoteDeviceType");
+    int code = find_nvlink(d, link);
+    if (!code)
+        *to = (unsigned)d->nvlinks[link].kind;
+    return code;
+}
+
+int nvmlDeviceGetNvLinkRemotePciInfo_v2(Device *d, unsigned link, Pci *to) {
+    ASK(d, "nvmlDeviceGetNvLinkRemotePciInfo");
+    int code = find_nvlink(d, link);
+    if (!code && !strcmp(d->nvlinks[link].bus, "-"))
+        code = NOT_SUPPORTED;
+    if (!code)
+        fill_pci(to, d->nvlinks[link].bus);
+    return code;
+}
+
+static const Way *find_way(const Device *one, const Device *other) {
+    for (int i = 0; i < one->way_count; i++)
+        if (!strcmp(one->ways[i].uuid, other->uuid))
+            return &one->ways[i];
+    return NULL;
+}
+
+int nvmlDeviceGetTopologyCommonAncestor(Device *one, Device *other, unsigned *to) {
+    ASK(one, "nvmlDeviceGetTopologyCommonAncestor");
+    const Way *way = find_way(one, other);
+    if (!way)
+        return NOT_SUPPORTED;
+    *to = (unsigned)way->level;
+    return OK;
+}
+
+int nvmlDeviceGetP2PStatus(Device *one, Device *other, unsigned capability, unsigned *to) {
+    ASK(one, "nvmlDeviceGetP2PStatus");
+    const Way *way = find_way(one, other);
+    if (!way || capability)
+        return NOT_SUPPORTED;
+    *to = (unsigned)way->peer;
+    return OK;
+}
+
 /* ---- Energy and power ---- */
 
 TELL(nvmlDeviceGetTotalEnergyConsumption, unsigned long long, counter_mj(d))

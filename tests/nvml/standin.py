@@ -134,6 +134,8 @@ class Gpu:
     From `reasons_from_s` on heat holds it back for `throttled_share` of the time, beside the `throttled_ns` before.
     `later_c` is (from when, degrees), `later_link` (from when, generation, width). `rows` are remapped: correctable,
     uncorrectable, pending, failed. `xids` are (when, number); what came before somebody watched is never told.
+    `bus_id` is in NVML's writing ("": not told). `nvlinks` are (active, nvmlIntNvLinkDeviceType_t, bus id at the other
+    end, "-" where it is not told); `ways` are (UUID of another GPU, nvmlGpuTopologyLevel_t, nvmlGpuP2PStatus_t).
     """
 
     uuid: str
@@ -172,6 +174,10 @@ class Gpu:
     processes: int = 1
     value_types: tuple[int, int] = (3, 1)
     slices: tuple[str, ...] = ()
+    bus_id: str = ""
+    pcie_max: tuple[int, int] = (5, 16)
+    nvlinks: tuple[tuple[int, int, str], ...] = ()
+    ways: tuple[tuple[str, int, int], ...] = ()
     errors: tuple[Error, ...] = ()
 
     def lines(self) -> list[str]:
@@ -199,6 +205,10 @@ class Gpu:
             f"processes {self.processes}",
             f"types {self.value_types[0]} {self.value_types[1]}",
             *(f"slice {uuid}" for uuid in self.slices),
+            f"bus {self.bus_id}" if self.bus_id else "",
+            f"pcie_max {self.pcie_max[0]} {self.pcie_max[1]}",
+            *(f"nvlink {active} {kind} {bus}" for active, kind, bus in self.nvlinks),
+            *(f"way {uuid} {level} {peer}" for uuid, level, peer in self.ways),
             *(error.line() for error in self.errors),
         ]
 

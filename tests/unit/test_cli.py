@@ -31,6 +31,7 @@ COMMANDS = [
     "cancel",
     "models",
     "published",
+    "completion",
     "doctor",
     "accept",
     "baseline",
@@ -379,7 +380,7 @@ def test_nothing_heavy_is_imported(finished, words, unwanted):
 
 # ---- Doctor ----
 
-ROWS = ["torch", "Horovod", "MPI", "DALI", "NVML", "CPU power", "Slurm"]
+ROWS = ["torch", "Horovod", "MPI", "DALI", "NVML", "CPU power", "Slurm", "topology"]
 
 
 def test_doctor_has_a_row_for_everything(hpcdl, monkeypatch, tmp_path):
@@ -394,6 +395,33 @@ def test_doctor_has_a_row_for_everything(hpcdl, monkeypatch, tmp_path):
     assert rows["torch"]["value"] == "does not load: torch is broken here"
     assert not any(rows[name]["ok"] for name in ("torch", "Horovod", "MPI", "NVML", "Slurm"))
     assert all(row["do"] for row in rows.values() if not row["ok"])
+    # How this machine is wired needs none of them.
+    wiring = rows["topology"]["topology"]
+    assert wiring["cpus"] == os.cpu_count()
+    assert "NUMA node" in rows["topology"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--partition", "gpu"], "--partition is about a job, and none was asked for"),
+        (["--nodes", "2", "--run", "last"], "--nodes asks for a new look, and --run for an old one"),
+        (["--nodes", "0"], "--nodes 0 is no number of nodes"),
+        (["--nodes", "2"], "there is no Slurm here to look at nodes with"),
+    ],
+)
+def test_a_doctor_who_cannot_look_says_why(hpcdl, monkeypatch, argv, words):
+    monkeypatch.setattr("hpcdl.slurm.is_here", lambda: False)
+    code, out, err = hpcdl("doctor", *argv)
+    assert (code, out) == (2, "")
+    assert words in " ".join(err.split())
+
+
+def test_a_run_that_recorded_nothing_of_its_nodes_is_no_picture(hpcdl, tmp_path):
+    write_run(tmp_path / "runs")
+    code, _, err = hpcdl("doctor", "--run", "last", "--store", str(tmp_path / "runs"))
+    assert code == 2
+    assert "has recorded nothing of how its nodes are wired" in " ".join(err.split())
 
 
 def test_doctor_survives_a_library_that_ends_the_process(hpcdl, monkeypatch, tmp_path):

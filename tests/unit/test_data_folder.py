@@ -9,7 +9,7 @@ from PIL import Image
 
 from hpcdl.errors import Failure, Mistake
 from hpcdl.worker import data
-from hpcdl.worker.data.folder import choose_shorter_side
+from hpcdl.worker.data.cutting import choose_shorter_side
 from tests.data_requests import NEEDS_DALI, join, make_request
 from tests.photographs import make_tree
 

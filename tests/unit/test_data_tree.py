@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpcdl.datasets.tree import read_tree
 from hpcdl.errors import Mistake
-from hpcdl.worker.data.tree import read_tree
 from hpcdl.worker.data.verify import digest_listing
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,11 +14,13 @@ import torch
 from hpcdl.errors import Refused
 from hpcdl.local import commands
 from hpcdl.plan import local_sizes, make_launches
+from hpcdl.records import Missing
 from hpcdl.site import Site
 from hpcdl.spec import Benchmark
 from hpcdl.worker import binding
 from hpcdl.worker.beacon import PHASES, Beacon
 from hpcdl.worker.place import VARIABLES, Place, read_place
+from tests.unit.sensor_trees import write
 
 
 def make_launch(launcher="direct", ranks=2, cores=4, **train):
@@ -93,15 +98,72 @@ def test_mpirun_starts_all_supervisors(tmp_path):
 # ---- Cores and devices ----
 
 
-def test_ranks_take_slices_of_the_cores_that_do_not_overlap():
-    launch = make_launch(ranks=2, cores=4)
-    slices = [binding.slice_cores([3, 5, 6, 9], launch, place_of(rank)) for rank in range(2)]
-    assert slices == [[3, 5], [6, 9]]
+def test_all_threads_of_the_process_move():
+    """The driver has started some before the rank has chosen: they go along."""
+    before, stay = os.sched_getaffinity(0), threading.Event()
+    started = threading.Thread(target=stay.wait)
+    started.start()
+    try:
+        binding._move((min(before),))
+        threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
+        assert len(threads) > 1
+        assert {tuple(os.sched_getaffinity(thread)) for thread in threads} == {(min(before),)}
+    finally:
+        binding._move(tuple(before))
+        stay.set()
+        started.join()
 
 
-def test_more_ranks_than_cores_are_not_bound():
-    launch = make_launch(ranks=3, cores=2)
-    assert binding.slice_cores([0, 1], launch, place_of(0)) == []
+def test_a_gpu_is_found_on_the_bus_by_torch_or_by_the_driver(monkeypatch):
+    told = SimpleNamespace(pci_domain_id=0, pci_bus_id=0x3B, pci_device_id=0)
+    assert binding.find_bus_id(told) == "0000:3b:00.0"
+    monkeypatch.setattr(binding, "read_bus_id", lambda uuid: f"that of {uuid}")
+    assert binding.find_bus_id(SimpleNamespace(uuid="8f1c")) == "that of 8f1c"
+
+
+def test_a_rank_on_a_gpu_goes_near_it(monkeypatch, tmp_path):
+    """Two GPUs, the first on the second socket, and CUDA's order is not that of the bus."""
+    for bus, node, cpus in ((0x9B, 1, "8-15"), (0x1B, 0, "0-7")):
+        home = tmp_path / "devices" / f"pci0000:{bus - 1:02x}" / f"0000:{bus:02x}:00.0"
+        write(home, {"numa_node": node, "local_cpulist": cpus})
+        (tmp_path / home.name).symlink_to(home)
+    gpus = [SimpleNamespace(pci_domain_id=0, pci_bus_id=bus, pci_device_id=0) for bus in (0x9B, 0x1B)]
+    seen = SimpleNamespace(device_count=lambda: 2, get_device_properties=gpus.__getitem__)
+    monkeypatch.setattr(torch, "cuda", seen)
+    assert binding.find_near(2, tmp_path) == [tuple(range(8, 16)), tuple(range(8))]
+    unknown = binding.find_near(3, tmp_path)
+    assert isinstance(unknown, Missing)
+    write(tmp_path / "devices" / "pci0000:9a" / "0000:9b:00.0", {"numa_node": -1})
+    nowhere = binding.find_near(2, tmp_path)
+    assert isinstance(nowhere, Missing)
+    assert nowhere.missing == "no NUMA information (the kernel does not tell the NUMA node)"
+
+
+def gpu_launch(launcher="srun", bind_tasks=2):
+    changes = {
+        "gpus_per_node": bind_tasks,
+        "tasks_per_node": bind_tasks,
+        "cpus_per_task": 4,
+        "launcher": launcher,
+    }
+    return make_launch(ranks=bind_tasks).model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("visible", "cpus", "near"),
+    [
+        (range(16), (8, 9, 10, 11), "all"),  # srun bound nobody
+        (range(4), (), "none"),  # it bound this one, and far away
+        (range(8, 12), (), "all"),
+    ],
+)
+def test_a_rank_chooses_where_slurm_has_not(monkeypatch, visible, cpus, near):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(visible))
+    monkeypatch.setattr(binding, "arrange_by_core", sorted)
+    monkeypatch.setattr(binding, "count_threads_per_core", lambda _: 1)
+    monkeypatch.setattr(binding, "find_near", lambda ranks: [range(8, 16), range(8)][:ranks])
+    choice = binding._choose(gpu_launch(), place_of(0))
+    assert (choice.cpus, choice.binding.near) == (cpus, near)
 
 
 def test_the_cpu_where_no_gpu_is_planned():

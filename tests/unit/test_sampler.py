@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpcdl.datasets.split import apportion, hold_out, share
 from hpcdl.errors import Mistake
 from hpcdl.worker.data.sampler import Sampler, permute, read_stream
-from hpcdl.worker.data.split import apportion, hold_out, share
 
 
 @st.composite

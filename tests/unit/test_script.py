@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from hpcdl import script
 from hpcdl.errors import Mistake
-from hpcdl.plan import Job, NodeCheck
+from hpcdl.plan import Job, NodeCheck, hash_plan
 from tests.check_launches import as_check
 from tests.golden import keep_or_read
 from tests.golden.jobs import KEPT, RUN_ID, make_job
@@ -193,6 +193,10 @@ def test_the_job_in_the_script_is_the_job(name: str, about: str, value: str) -> 
     assert all(line[0] in " {}" for line in payload.splitlines())
 
 
+def contain(**changes: object) -> dict[str, Any]:
+    return {"container": {"runtime": "apptainer", "image": "/x.sif"} | changes}
+
+
 # Every place of a job that a person's text can reach, and how it gets there.
 PLACES = {
     "partition": lambda text: {"site": {"slurm": {"partition": text}}},
@@ -204,6 +208,11 @@ PLACES = {
     "module": lambda text: {"site": {"setup": {"modules": [text]}}},
     "venv": lambda text: {"site": {"setup": {"venv": text}}},
     "environment": lambda text: {"site": {"setup": {"environment": {"NAME": text}}}},
+    "spack": lambda text: {"site": {"setup": {"spack": text}}},
+    "spack_root": lambda text: {"site": {"setup": {"spack": "x", "spack_root": text}}},
+    "image": lambda text: {"site": contain(image="/" + text)},
+    "mount": lambda text: {"site": contain(mounts=["/" + text])},
+    "container option": lambda text: {"site": contain(options=[text])},
     "python": lambda text: {"python": text},
     "run_dir": lambda text: {"run_dir": text},
     "run_id": lambda text: {"run_id": text},
@@ -459,6 +468,28 @@ def test_a_folder_that_cannot_be_opened_ends_the_script_before_the_first_launch(
     make_program(playing.folder / "python", playing.folder / "log", "exit 2")
     assert playing.play() == 2
     assert not playing.began(playing.first)
+
+
+@pytest.mark.parametrize(
+    ("node", "tasks", "slurm", "bind"),
+    [
+        ({"cores": 64, "gpus": 8}, None, {}, "none"),  # they bind themselves, near their GPUs
+        ({"cores": 64, "gpus": 8}, 1, {}, "cores"),
+        ({"cores": 64}, 8, {}, "cores"),
+        ({"cores": 64, "gpus": 8}, None, {"cpu_bind": "ldoms"}, "ldoms"),  # a site has its own word
+    ],
+)
+def test_tasks_of_several_gpus_are_left_to_bind_themselves(node, tasks, slurm, bind) -> None:
+    job = make_job(site={"node": node, "slurm": slurm}, tasks_per_node=tasks)
+    steps = [line for line in script.render(job).splitlines() if "--relative=0 --ntasks-per-node=" in line]
+    assert steps
+    assert {line.partition("--cpu-bind=")[2] for line in steps} == {bind}
+
+
+def test_what_nobody_said_of_binding_does_not_change_what_was_asked() -> None:
+    jobs = [make_job(site={"slurm": {"cpu_bind": word}}) for word in (None, "cores", "none")]
+    hashes = [hash_plan(job.benchmark, job.site, job.launches) for job in jobs]
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_binding_of_a_surrounding_step_is_forgotten(playing: Playing) -> None:

@@ -112,6 +112,21 @@ def test_a_gpu_build_names_its_gpus(specs: dict) -> None:
         assert re.search(r"cuda_arch=\d+", specs[name]["variants"])
 
 
+def test_the_variant_without_gpus_has_the_same_packages(specs: dict) -> None:
+    """It stands in comments, as the specs that are to be exchanged."""
+    lines = re.findall(r'^#   - "(.*)"$', (ROOT / "spack.yaml").read_text(), re.MULTILINE)
+    found = {match["name"]: match for line in lines if (match := SPEC.match(line))}
+    assert len(found) == len(lines) == 2
+    for name, match in found.items():
+        assert match["version"] == specs[name]["version"]
+        assert "~cuda" in match["variants"]
+        assert not re.search(r"nccl|cuda_arch", match["variants"])
+        for text in match["variants"].split():
+            variant, _, values = text.lstrip("+~").partition("=")
+            assert variant in VARIANTS[name]
+            assert set(values.split(",")) <= VALUES.get(variant, set(values.split(",")))
+
+
 def test_slurm_is_the_clusters_own(environment: dict) -> None:
     slurm = environment["packages"]["slurm"]
     assert slurm["buildable"] is False

@@ -19,6 +19,7 @@ from hpcdl.worker.check import (
     memory,
     soak,
     storage,
+    topology,
     train,
 )
 from hpcdl.worker.check.post import Post, Pulse
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 CHECKS: dict[CheckName, Looks] = {
     "identity": identity.look,
+    "topology": topology.look,
     "arithmetic": arithmetic.look,
     "matrix": matrix.look,
     "memory": memory.look,
@@ -45,7 +47,7 @@ CHECKS: dict[CheckName, Looks] = {
     "soak": soak.look,
 }
 # Of the node, not of a device: the first rank of the node looks for all.
-NODE_WIDE: frozenset[CheckName] = frozenset({"identity", "storage", "data", "decode"})
+NODE_WIDE: frozenset[CheckName] = frozenset({"identity", "topology", "storage", "data", "decode"})
 # Once for each of the networks.
 OF_NETWORKS: frozenset[CheckName] = frozenset({"arithmetic", "train"})
 TIMED: frozenset[CheckName] = frozenset({"matrix", "memory", "storage", "decode", "train"})

@@ -6,11 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from hpcdl import networks
-from hpcdl.worker.check.data import find_tree
+from hpcdl.worker.check.data import count_training, find_data
 from hpcdl.worker.check.post import Seen
-from hpcdl.worker.data import Request, choose_threads
+from hpcdl.worker.data import Request, choose_threads, make
 from hpcdl.worker.data.bench import READY_OF_DALI, measure_window
-from hpcdl.worker.data.folder import Folder
 from hpcdl.worker.training import ENDLESS, choose_layout
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def look(post: Post, training: Training | None) -> Iterator[Seen]:  # noqa: ARG0
         Failure: A file cannot be decoded.
     """
     request = _request(post)
-    with contextlib.closing(Folder(request)) as source:
+    with contextlib.closing(make(request)) as source:
         stream = source.open(ENDLESS)
         words = {"batch": str(request.training.local_batch), "threads": str(request.threads)}
         while True:
@@ -43,10 +42,11 @@ def look(post: Post, training: Training | None) -> Iterator[Seen]:  # noqa: ARG0
 def _request(post: Post) -> Request:
     training = (post.check.trainings or (post.launch.train,))[0]
     network = networks.find(training.model)
-    batch = min(training.local_batch, len(find_tree(post).training))
+    found = find_data(post)
+    batch = min(training.local_batch, count_training(found))
     asked = {
-        "data": "folder",
-        "data_dir": post.check.data_dir,
+        "data": found.format,
+        "data_dir": str(found.root),
         "local_batch": batch,
         "global_batch": batch,
         "augment": True,

@@ -12,8 +12,8 @@ from hpcdl.metering import complete_uuid
 from hpcdl.records import Finding
 from hpcdl.worker.beacon import Beacon
 from hpcdl.worker.engine.single import Single
-from hpcdl.worker.environment import cpu_name
 from hpcdl.worker.joining import Rank
+from hpcdl.worker.processor import cpu_name
 from hpcdl.worker.reporter import Reporter
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcdl.errors import Failure
-from hpcdl.worker.check.data import find_tree
+from hpcdl.worker.check.data import find_data, list_paths
 from hpcdl.worker.check.post import Seen
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ def look(post: Post, training: Training | None) -> Iterator[Seen]:  # noqa: ARG0
         Mistake: There is no such folder, or no image in it.
         Failure: A file cannot be read.
     """
-    tree = find_tree(post)
-    files = itertools.cycle(f"{tree.root}/{file}" for file in tree.files)
+    paths = list_paths(find_data(post))
+    files = itertools.cycle(paths)
     readers = min(READERS, len(os.sched_getaffinity(0)))
     with ThreadPoolExecutor(readers) as pool:
         while True:
             begin_s = time.monotonic()
-            read = _read_for_a_while(post, pool, files, len(tree.files))
+            read = _read_for_a_while(post, pool, files, len(paths))
             end_s = time.monotonic()
             yield Seen(
                 numbers={"bytes_per_s": sum(one.size for one in read) / (end_s - begin_s)},

@@ -15,10 +15,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.errors import UnknownName
+from hpcdl.spec import STORED
 from hpcdl.worker.data.digits import Digits
 from hpcdl.worker.data.feed import feed
 from hpcdl.worker.data.folder import Folder
 from hpcdl.worker.data.source import Batch, Request, Source, Verified, choose_threads
+from hpcdl.worker.data.stored import Stored
 from hpcdl.worker.data.synthetic import Synthetic
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ SOURCES: dict[str, Callable[[Request], Source]] = {
     "synthetic": Synthetic,
     "digits": Digits,
     "folder": Folder,
+    **dict.fromkeys(sorted(STORED - {"folder"}), Stored),
 }
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hpcdl import networks
+from hpcdl.datasets.tree import read_tree
 from hpcdl.errors import HpcdlError, Mistake
 from hpcdl.plan import Size, resolve_training
 from hpcdl.records import Loading
@@ -26,7 +27,6 @@ from hpcdl.spec import Benchmark, Train
 from hpcdl.worker.data.folder import Folder
 from hpcdl.worker.data.plain import load_plainly
 from hpcdl.worker.data.source import Request
-from hpcdl.worker.data.tree import read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

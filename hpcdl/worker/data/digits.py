@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpcdl.datasets.split import hold_out
 from hpcdl.errors import Mistake
 from hpcdl.plan import DIGITS_TRAINING_IMAGES
+from hpcdl.worker.data import draws
 from hpcdl.worker.data.indexed import Indexed
 from hpcdl.worker.data.pipeline import normalise
-from hpcdl.worker.data.split import hold_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,10 +49,12 @@ class Digits(Indexed):
         channels = self._request.network.input_shape[0]
         return np.repeat(self._pixels[indices][..., np.newaxis], channels, axis=-1)
 
-    def _lay_out(self, dali: Dali, items: Any, *, augment: bool) -> Any:
+    def _lay_out(self, dali: Dali, items: Any, drawn: Any, *, augment: bool) -> Any:
         _, height, width = self._request.network.input_shape
         images = dali.fn.resize(dali.fn.reshape(items, layout="HWC"), size=[height, width])
-        return normalise(dali, _shift(dali, images, height, width) if augment else images, self._request)
+        return normalise(
+            dali, _shift(dali, images, drawn, height, width) if augment else images, self._request
+        )
 
 
 def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -72,13 +75,14 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return pixels, digits.target.astype(np.int64)
 
 
-def _shift(dali: Dali, images: Any, height: int, width: int) -> Any:
+def _shift(dali: Dali, images: Any, drawn: Any, height: int, width: int) -> Any:
     """Move by whole pixels; what comes in from outside is black, as the ground of the digits is."""
     most = max(1, round(LARGEST_SHIFT * height))
-    start = dali.fn.random.uniform(values=[float(pixels) for pixels in range(-most, most + 1)], shape=[2])
+    room = 2 * most + 1
+    where = dali.fn.slice(drawn, start=[draws.DOWN], shape=[2], axes=[0])
     return dali.fn.slice(
         images,
-        start=dali.fn.cast(start, dtype=dali.types.INT32),
+        start=dali.fn.cast(dali.math.floor(where * float(room)), dtype=dali.types.INT32) - most,
         shape=[height, width],
         axis_names="HW",
         out_of_bounds_policy="pad",

@@ -6,12 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpcdl.datasets.split import share
+from hpcdl.datasets.tree import read_tree
 from hpcdl.errors import Mistake
+from hpcdl.worker.data.cutting import Encoded, check_augmentation, is_random, lay_out
 from hpcdl.worker.data.indexed import Indexed
-from hpcdl.worker.data.pipeline import encode_paths, normalise
+from hpcdl.worker.data.pipeline import encode_paths
 from hpcdl.worker.data.source import Verified
-from hpcdl.worker.data.split import share
-from hpcdl.worker.data.tree import read_tree
 from hpcdl.worker.data.verify import digest_listing, verify
 
 if TYPE_CHECKING:
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
 
     from hpcdl.worker.data.pipeline import Dali, Items
     from hpcdl.worker.data.source import Progress, Request
-
-# Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, section 6: 8 % to 100 % of the area, 3:4 to 4:3.
-CROP_AREA = [0.08, 1.0]
-CROP_ASPECT = [3 / 4, 4 / 3]
-# Caffe's AlexNet (227), OverFeat (221, 231) and torchvision's (224) are all cut from a shorter side of 256.
-SHORTER_SIDE = 256
-SIDES_CUT_FROM_IT = range(192, SHORTER_SIDE + 1)
 
 
 class Folder(Indexed):
@@ -43,6 +37,7 @@ class Folder(Indexed):
             raise Mistake("--data folder needs a folder.", do="Name it: --data DIR.")
         self._tree = read_tree(Path(request.training.data_dir), request.training.seed)
         self.classes = len(self._tree.classes)
+        check_augmentation(request, None)
         super().__init__(request, self._tree.labels, self._tree.training, self._tree.held_out)
 
     @property
@@ -65,45 +60,16 @@ class Folder(Indexed):
         verify(files, self._request.threads, progress)
         return Verified(files=len(files), digest=self._digest)
 
+    @property
+    def _is_random(self) -> bool:
+        return is_random(self._request.training.augmentation)
+
     def _path(self, index: int) -> str:
         return f"{self._tree.root}/{self._tree.files[index]}"
 
     def _pick(self, indices: NDArray[np.int64]) -> Items:
         return encode_paths([self._path(index) for index in indices])
 
-    def _lay_out(self, dali: Dali, items: Any, *, augment: bool) -> Any:
-        encoded = dali.fn.io.file.read(items)
-        return self._cut_randomly(dali, encoded) if augment else self._cut_centre(dali, encoded)
-
-    def _cut_randomly(self, dali: Dali, encoded: Any) -> Any:
-        """A random part, decoded alone, at the size of the input, mirrored or not."""
-        part = dali.fn.decoders.image_random_crop(
-            encoded, random_area=CROP_AREA, random_aspect_ratio=CROP_ASPECT, **self._decoding(dali)
-        )
-        images = dali.fn.resize(part, size=self._side)
-        return normalise(dali, images, self._request, mirror=dali.fn.random.coin_flip(probability=0.5))
-
-    def _cut_centre(self, dali: Dali, encoded: Any) -> Any:
-        """The centre of the image at the published size."""
-        whole = dali.fn.decoders.image(encoded, **self._decoding(dali))
-        images = dali.fn.resize(whole, resize_shorter=choose_shorter_side(max(self._side)))
-        return normalise(dali, images, self._request, crop=self._side)
-
-    @property
-    def _side(self) -> list[int]:
-        return list(self._request.network.input_shape[1:])
-
-    def _decoding(self, dali: Dali) -> dict[str, Any]:
-        grey = self._request.network.input_shape[0] == 1
-        return {
-            "device": "mixed" if self._request.device.type == "cuda" else "cpu",
-            "output_type": dali.types.GRAY if grey else dali.types.RGB,
-        }
-
-
-def choose_shorter_side(side: int) -> int:
-    """Pixels to which the shorter side is resized before a square of `side` is cut from the centre.
-
-    256 for the networks of ImageNet, as published; in the proportion of 256 to 224 for other sizes.
-    """
-    return SHORTER_SIDE if side in SIDES_CUT_FROM_IT else round(side * SHORTER_SIDE / 224)
+    def _lay_out(self, dali: Dali, items: Any, drawn: Any, *, augment: bool) -> Any:
+        images = Encoded(dali, dali.fn.io.file.read(items), self._request)
+        return lay_out(dali, images, drawn, self._request, augment=augment)

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from hpcdl.datasets.split import share
+from hpcdl.worker.data import draws
+from hpcdl.worker.data.ahead import read_ahead
 from hpcdl.worker.data.pipeline import Stream, load
 from hpcdl.worker.data.sampler import Sampler
-from hpcdl.worker.data.split import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hpcdl.worker.data.pipeline import Dali, Items
+    from hpcdl.worker.data.pipeline import Dali, Fed, Items
     from hpcdl.worker.data.source import Batch, Progress, Request, Verified
 
     Indices = NDArray[np.int64]
@@ -58,8 +60,11 @@ class Indexed(ABC):
         """What the pipeline starts from, for each of these images."""
 
     @abstractmethod
-    def _lay_out(self, dali: Dali, items: Any, *, augment: bool) -> Any:
-        """The node of normalised images that follows from the node of items."""
+    def _lay_out(self, dali: Dali, items: Any, drawn: Any, *, augment: bool) -> Any:
+        """The node of normalised images that follows from the node of items, and that of what was drawn for them.
+
+        `drawn` is None where nothing is: not augmented, or by nothing that is random.
+        """
 
     @property
     def images(self) -> int | None:
@@ -81,8 +86,13 @@ class Indexed(ABC):
 
     def open(self, steps: int) -> Iterator[Batch]:
         """Batches of this rank for `steps` steps, augmented where the training asks for it."""
-        drawn = (self._training[self._sampler.draw(step)] for step in range(steps))
-        return self._stream(drawn, augment=self._request.training.augment)
+        sampler, seed = self._sampler, self._request.training.seed
+        picked = (self._feed(self._training[sampler.draw(step)]) for step in range(steps))
+        if not self._request.training.augment or not self._is_random:
+            return self._stream(picked, augment=self._request.training.augment)
+        drawn = (draws.draw(seed, sampler.first(step), sampler.local_batch) for step in range(steps))
+        fed = ((*batch, numbers) for batch, numbers in zip(picked, drawn, strict=True))
+        return self._stream(fed, augment=True, drawn=True)
 
     def validation(self) -> Iterator[Batch] | None:
         """The part of this rank in what was held out, in order and as it is; None: nothing was."""
@@ -91,19 +101,30 @@ class Indexed(ABC):
         part = share(self.held_out, self._request.rank, self._request.world_size)
         mine = self._held_out[part.start : part.stop]
         size = self._request.training.local_batch
-        return self._stream((mine[i : i + size] for i in range(0, len(mine), size)), augment=False)
+        batches = (mine[i : i + size] for i in range(0, len(mine), size))
+        return self._stream((self._feed(batch) for batch in batches), augment=False)
 
     def close(self) -> None:
         """Let go of all pipelines."""
         self._closing.close()
 
-    def _stream(self, drawn: Iterable[Indices], *, augment: bool) -> Iterator[Batch]:
-        feed = ((self._pick(indices), self._labels[indices]) for indices in drawn)
+    @property
+    def _is_random(self) -> bool:
+        """Whether an augmentation draws anything."""
+        return True
+
+    def _feed(self, indices: Indices) -> tuple[Items, Indices]:
+        return self._pick(indices), self._labels[indices]
+
+    def _stream(self, fed: Iterable[Fed], *, augment: bool, drawn: bool = False) -> Iterator[Batch]:
+        feed = read_ahead(fed)
         stream = Stream(
             self._request,
             feed,
-            lambda dali, items: self._lay_out(dali, items, augment=augment),
+            lambda dali, items, numbers: self._lay_out(dali, items, numbers, augment=augment),
             batch=self._request.training.local_batch,
+            drawn=drawn,
         )
+        self._closing.callback(feed.close)
         self._closing.callback(stream.close)
         return stream

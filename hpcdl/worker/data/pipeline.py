@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from hpcdl.worker.data.source import Request
 
 Items = Any  # what a batch starts from: an array (batch, ...) or a list of arrays, one per image
-Feed = Iterator[tuple[Items, "NDArray[np.int64]"]]
+# Items, labels (batch,), and where something is random, what was drawn: (batch, …), see hpcdl.worker.data.draws.
+Fed = tuple[Items, "NDArray[np.int64]"] | tuple[Items, "NDArray[np.int64]", "NDArray[np.float32]"]
+Feed = Iterator[Fed]
 PREFETCHED_BATCHES = 2
 
 
@@ -40,12 +42,14 @@ class Dali:
     """The parts of DALI that are used here; its faces have no types."""
 
     fn: Any
+    math: Any
     types: Any
     pipeline: Any
     version: str
 
 
-Graph = Callable[[Dali, Any], Any]  # the fed node -> a node of normalised images
+# The node of what is fed, and that of what was drawn for it or None -> a node of normalised images
+Graph = Callable[[Dali, Any, Any], Any]
 
 
 @cache
@@ -59,6 +63,7 @@ def load() -> Dali:
         with hushed(NO_GPU):
             return Dali(
                 fn=importlib.import_module("nvidia.dali.fn"),
+                math=importlib.import_module("nvidia.dali.math"),
                 types=importlib.import_module("nvidia.dali.types"),
                 pipeline=importlib.import_module("nvidia.dali.pipeline").Pipeline,
                 version=importlib.import_module("nvidia.dali").__version__,
@@ -82,9 +87,11 @@ class Stream:
         Failure: The pipeline cannot be built; while iterating, where a file cannot be read or decoded.
     """
 
-    def __init__(self, request: Request, feed: Feed, graph: Graph, *, batch: int) -> None:
+    def __init__(
+        self, request: Request, feed: Feed, graph: Graph, *, batch: int, drawn: bool = False
+    ) -> None:
         self._channels_last = request.memory_format == torch.channels_last
-        self._pipeline: Any = _build(load(), request, feed, graph, batch)
+        self._pipeline: Any = _build(load(), request, feed, graph, batch, drawn=drawn)
 
     def __iter__(self) -> Stream:
         return self
@@ -111,20 +118,19 @@ class Stream:
         self._pipeline = None
 
 
-def _build(dali: Dali, request: Request, feed: Feed, graph: Graph, batch: int) -> Any:
+def _build(dali: Dali, request: Request, feed: Feed, graph: Graph, batch: int, *, drawn: bool) -> Any:
     pipeline = dali.pipeline(
         batch_size=batch,
         num_threads=request.threads,
         device_id=_device_id(request.device),
-        seed=derive_seed(request.training.seed, request.rank),
-        prefetch_queue_depth=PREFETCHED_BATCHES,
+        prefetch_queue_depth=request.training.prefetch or PREFETCHED_BATCHES,
         exec_dynamic=True,
     )
     on_gpu = request.device.type == "cuda"
     try:
         with pipeline, nullcontext() if on_gpu else hushed(NO_GPU):
-            items, labels = dali.fn.external_source(source=feed, num_outputs=2, batch=True)
-            outputs = (graph(dali, items), labels)
+            items, labels, *rest = dali.fn.external_source(source=feed, num_outputs=2 + drawn, batch=True)
+            outputs = (graph(dali, items, rest[0] if rest else None), labels)
             pipeline.set_outputs(*(output.gpu() if on_gpu else output for output in outputs))
             pipeline.build()
     except RuntimeError as problem:
@@ -141,21 +147,19 @@ def _device_id(device: torch.device) -> int | None:
     return torch.cuda.current_device() if device.index is None else device.index
 
 
-def derive_seed(seed: int, rank: int) -> int:
-    """A seed for the augmentation of one rank, 31 bits: far from that of another rank or another run's seed."""
-    return int(np.random.SeedSequence((seed, rank)).generate_state(1)[0]) & 0x7FFFFFFF
-
-
-def normalise(dali: Dali, images: Any, request: Request, **options: Any) -> Any:
+def normalise(
+    dali: Dali, images: Any, request: Request, *, rule: Normalisation | None = None, **options: Any
+) -> Any:
     """(pixel - mean) * scale as float32, in the layout that makes the memory format of the request free.
 
     Args:
         dali: DALI.
         images: Node of pixels from 0 to 255, HWC.
         request: Names network and memory format.
-        options: For `crop_mirror_normalize`: crop, mirror.
+        rule: Mean and scale; None: the network's own.
+        options: For `crop_mirror_normalize`: crop, crop_pos_x, crop_pos_y, mirror.
     """
-    rule: Normalisation = request.network.normalisation
+    rule = rule or request.network.normalisation
     return dali.fn.crop_mirror_normalize(
         images,
         dtype=dali.types.FLOAT,

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hpcdl.errors import Failure, Mistake
-from hpcdl.worker.data.folder import CROP_AREA, CROP_ASPECT
+from hpcdl.worker.data.draws import CROP_AREA, CROP_ASPECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

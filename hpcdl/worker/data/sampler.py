@@ -59,10 +59,13 @@ class Sampler:
         """Images of one rank in one step."""
         return self.global_batch // self.world_size
 
+    def first(self, step: int) -> int:
+        """The position in the stream at which this rank's images of a global step (from 0) begin."""
+        return step * self.global_batch + self.rank * self.local_batch
+
     def draw(self, step: int) -> Indices:
         """Indices, (local_batch,), of this rank's images in a global step (from 0)."""
-        first = step * self.global_batch + self.rank * self.local_batch
-        return read_stream(self.samples, self.seed, first, self.local_batch)
+        return read_stream(self.samples, self.seed, self.first(step), self.local_batch)
 
 
 def read_stream(samples: int, seed: int, first: int, count: int) -> Indices:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hpcdl.errors import Mistake
 from hpcdl.worker.data.pipeline import encode_paths, load
 from hpcdl.worker.data.quiet import DAMAGE, NO_GPU, hushed
@@ -14,7 +16,7 @@ from hpcdl.worker.data.quiet import DAMAGE, NO_GPU, hushed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hpcdl.worker.data.pipeline import Dali
+    from hpcdl.datasets.part import Reading
     from hpcdl.worker.data.source import Progress
 
 FILES_PER_THREAD = 16
@@ -61,46 +63,110 @@ def find_damaged(
     Raises:
         Mistake: DALI is missing.
     """
-    dali = load()
-    size = FILES_PER_THREAD * threads
-    decoder = _build_decoder(dali, size, threads)
-    for begin in range(0, len(files), size):
-        batch = files[begin : begin + size]
-        if not _decodes(decoder, batch):
-            yield from _name_culprits(dali, batch)
-            decoder = _build_decoder(dali, size, threads)
+    inspector = Inspector(threads, from_files=True)
+    for begin in range(0, len(files), inspector.size):
+        batch = files[begin : begin + inspector.size]
+        items = encode_paths(batch)
+        yield from ((batch[place], diagnose(Path(batch[place]))) for place in inspector.find(items))
         if progress is not None:
             progress(begin + len(batch), len(files))
 
 
-def _build_decoder(dali: Dali, size: int, threads: int) -> Any:
-    """Depth 1: what is fed is what comes back, so a batch that fails is known by its files."""
-    decoder = dali.pipeline(
-        batch_size=size, num_threads=threads, device_id=None, prefetch_queue_depth=1, exec_dynamic=True
-    )
-    with decoder, hushed(NO_GPU):
-        paths = dali.fn.external_source(name="paths")
-        decoder.set_outputs(dali.fn.decoders.image(dali.fn.io.file.read(paths), device="cpu"))
-        decoder.build()
-    return decoder
+def verify_contents(
+    samples: Sequence[tuple[Reading, int]], threads: int, progress: Progress | None = None, *, encoded: bool
+) -> None:
+    """Read all of `samples`, each a part and an index in it, and decode them where they are `encoded`.
+
+    Raises:
+        Mistake: Names the first sample that cannot be read or decoded, and why.
+    """
+    for name, reason in find_damaged_contents(samples, threads, progress, encoded=encoded):
+        raise Mistake(
+            f"{name}: {reason}.",
+            do="Make the data set again; `hpcdl data make --skip-bad` leaves out what cannot be read.",
+        )
 
 
-def _decodes(decoder: Any, files: Sequence[str]) -> bool:
-    try:
-        with hushed(DAMAGE):
-            decoder.run(paths=encode_paths(files))
-    except RuntimeError:
-        return False
-    return True
+def find_damaged_contents(
+    samples: Sequence[tuple[Reading, int]], threads: int, progress: Progress | None = None, *, encoded: bool
+) -> Iterator[tuple[str, str]]:
+    """Those of `samples` that cannot be read, or decoded where they are `encoded`, by name, and why.
+
+    Raises:
+        Mistake: DALI is missing.
+    """
+    inspector = Inspector(threads, from_files=False) if encoded else None
+    size = FILES_PER_THREAD * threads
+    for begin in range(0, len(samples), size):
+        read: list[tuple[str, bytes]] = []
+        for part, index in samples[begin : begin + size]:
+            try:
+                content = part.read(index)
+            except Mistake as problem:
+                yield part.name(index), problem.what.rstrip(".")
+            else:
+                if isinstance(content, bytes):
+                    read.append((part.name(index), content))
+        if inspector is not None:
+            items = [np.frombuffer(content, dtype=np.uint8) for _, content in read]
+            yield from ((read[place][0], diagnose_content(read[place][1])) for place in inspector.find(items))
+        if progress is not None:
+            progress(min(begin + size, len(samples)), len(samples))
 
 
-def _name_culprits(dali: Dali, files: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The files of a failed batch one by one; a decoder that failed cannot be used again."""
-    decoder = _build_decoder(dali, size=1, threads=1)
-    for file in files:
-        if not _decodes(decoder, [file]):
-            yield file, diagnose(Path(file))
-            decoder = _build_decoder(dali, size=1, threads=1)
+class Inspector:
+    """DALI's decoder for the CPU, batch after batch, and again from new after one that failed.
+
+    Args:
+        threads: Decode in parallel.
+        from_files: Items are paths, as `encode_paths` makes them; else encoded images.
+
+    Raises:
+        Mistake: DALI is missing.
+    """
+
+    def __init__(self, threads: int, *, from_files: bool) -> None:
+        self.size = FILES_PER_THREAD * threads
+        self._dali, self._threads, self._from_files = load(), threads, from_files
+        self._decoder = self._build(self.size, threads)
+
+    def find(self, items: Sequence[Any]) -> Iterator[int]:
+        """Places of the items that cannot be decoded; at most `size` of them at once."""
+        if self._decodes(self._decoder, items):
+            return
+        # One by one; a decoder that failed cannot be used again.
+        single = self._build(size=1, threads=1)
+        for place, item in enumerate(items):
+            if not self._decodes(single, [item]):
+                yield place
+                single = self._build(size=1, threads=1)
+        self._decoder = self._build(self.size, self._threads)
+
+    def _build(self, size: int, threads: int) -> Any:
+        """Depth 1: what is fed is what comes back, so a batch that fails is known by its files."""
+        fn = self._dali.fn
+        decoder = self._dali.pipeline(
+            batch_size=size, num_threads=threads, device_id=None, prefetch_queue_depth=1, exec_dynamic=True
+        )
+        with decoder, hushed(NO_GPU):
+            items = fn.external_source(name="items")
+            encoded = fn.io.file.read(items) if self._from_files else items
+            decoder.set_outputs(fn.decoders.image(encoded, device="cpu"))
+            decoder.build()
+        return decoder
+
+    def _decodes(self, decoder: Any, items: Sequence[Any]) -> bool:
+        if not items:
+            return True
+        # Nothing at all is no tensor for DALI.
+        if any(len(item) == 0 for item in items):
+            return False
+        try:
+            with hushed(DAMAGE):
+                decoder.run(items=list(items))
+        except RuntimeError:
+            return False
+        return True
 
 
 def diagnose(file: Path) -> str:
@@ -110,9 +176,17 @@ def diagnose(file: Path) -> str:
             head = stream.read(len(PNG))
             stream.seek(0, os.SEEK_END)
             stream.seek(max(0, stream.tell() - TAIL_BYTES))
-            tail = stream.read()
+            return _diagnose(head, stream.read())
     except OSError as problem:
         return f"it cannot be read ({problem.strerror})"
+
+
+def diagnose_content(content: bytes) -> str:
+    """The same of an encoded image."""
+    return _diagnose(content[: len(PNG)], content[-TAIL_BYTES:])
+
+
+def _diagnose(head: bytes, tail: bytes) -> str:
     if not head:
         return "it holds no bytes at all"
     if not head.startswith((JPEG, PNG)):

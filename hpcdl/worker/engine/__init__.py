@@ -9,6 +9,7 @@ from hpcdl.worker.engine import ddp, horovod, single
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     import torch
 
@@ -30,6 +31,9 @@ class Engine(Protocol):
 
     def backward(self, loss: torch.Tensor) -> None:
         """Make the gradients of this rank's loss; each starts on its way to the others when it is ready."""
+
+    def hold(self, parallel: torch.nn.Module) -> AbstractContextManager[None]:
+        """Within it, gradients of `parallel` are added up here, and none starts on its way."""
 
     def synchronize(self) -> None:
         """Wait until every gradient of the last backward is the mean over all ranks."""

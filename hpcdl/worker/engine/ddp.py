@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from hpcdl.errors import Refused
@@ -16,6 +18,7 @@ from hpcdl.worker.engine.texts import to_bytes, to_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from hpcdl.plan import Launch
     from hpcdl.store import LaunchFolder
@@ -25,20 +28,33 @@ if TYPE_CHECKING:
 class DDP:
     name = "ddp"
 
-    def __init__(self, transport: str, device: torch.device, bucket_mb: int) -> None:
+    def __init__(
+        self, transport: str, device: torch.device, bucket_mb: int, compression: str = "none"
+    ) -> None:
         self.transport = transport
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
         self._device = device
         self._bucket_mb = bucket_mb
+        self._compression = compression
+        self._parallel: DistributedDataParallel | None = None
 
     def attach(self, model: torch.nn.Module) -> torch.nn.Module:
-        return DistributedDataParallel(
+        parallel = DistributedDataParallel(
             model,
             device_ids=[self._device.index] if self._device.type == "cuda" else None,
             bucket_cap_mb=self._bucket_mb,
             gradient_as_bucket_view=True,
         )
+        if self._compression == "fp16":
+            parallel.register_comm_hook(None, fp16_compress_hook)
+        self._parallel = parallel
+        return parallel
+
+    def hold(self, parallel: torch.nn.Module) -> AbstractContextManager[None]:  # noqa: ARG002 (it may be compiled)
+        if self._parallel is None:
+            return nullcontext()
+        return self._parallel.no_sync()
 
     def backward(self, loss: torch.Tensor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
@@ -100,7 +116,7 @@ def start(launch: Launch, place: Place, folder: LaunchFolder, device: torch.devi
 
     transport = _choose_transport(launch.train.transport, device)
     join_group(transport, launch, place, share)
-    return DDP(transport, device, launch.train.fusion_mb)
+    return DDP(transport, device, launch.train.fusion_mb, launch.train.compression)
 
 
 def join_group(

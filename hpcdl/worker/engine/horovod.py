@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ from hpcdl.worker.engine import rendezvous
 from hpcdl.worker.engine.texts import to_bytes, to_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hpcdl.networks import Network
     from hpcdl.plan import Launch
@@ -57,12 +58,16 @@ def contiguous_view(tensor: torch.Tensor) -> torch.Tensor:
 class Horovod:
     name = "horovod"
 
-    def __init__(self, hvd: Any, transport: str, rendezvous_server: Any) -> None:
+    def __init__(self, hvd: Any, transport: str, rendezvous_server: Any, compression: str = "none") -> None:
         self.transport = transport
         self.rank: int = hvd.rank()
         self.world_size: int = hvd.size()
         self._hvd = hvd
         self._handles: list[int] = []
+        # Of gradients that travel as halves: where each is to come back to.
+        self._compression = compression
+        self._halves: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._held = False
         # It must live as long as ranks may still come to it.
         self._rendezvous_server = rendezvous_server
 
@@ -74,9 +79,15 @@ class Horovod:
 
     def _average_when_ready(self, name: str, parameter: torch.nn.Parameter) -> None:
         def exchange(ready: torch.Tensor) -> None:
+            if self._held:
+                return
             if ready.grad is None:  # a hook of torch's own that ran before us may have taken it
                 raise RuntimeError(f"{name} has no gradient")
             gradient = contiguous_view(ready.grad)
+            if self._compression == "fp16":
+                half = gradient.to(torch.float16)
+                self._halves.append((gradient, half))
+                gradient = half
             self._handles.append(self._hvd.allreduce_async_(gradient, name=name, op=self._hvd.Sum))
 
         parameter.register_post_accumulate_grad_hook(exchange)  # type: ignore[no-untyped-call]
@@ -90,6 +101,17 @@ class Horovod:
         for handle in self._handles:
             self._wait(handle)
         self._handles.clear()
+        for gradient, half in self._halves:
+            gradient.copy_(half)
+        self._halves.clear()
+
+    @contextmanager
+    def hold(self, parallel: torch.nn.Module) -> Iterator[None]:  # noqa: ARG002 (the hooks are on its parameters)
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
 
     def _wait(self, handle: int) -> None:
         """Horovod's own wait spins, and eats the core that its exchange needs to go on."""
@@ -147,7 +169,7 @@ def start(launch: Launch, place: Place, folder: LaunchFolder, device: torch.devi
     _set_environment(launch, transport, controller)
     server = _meet(launch, place, folder) if controller == "gloo" else None
     hvd.init()
-    return Horovod(hvd, transport, server)
+    return Horovod(hvd, transport, server, launch.train.compression)
 
 
 def _choose_controller(launch: Launch, transport: str) -> str:

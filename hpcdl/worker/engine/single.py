@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from hpcdl.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     import torch
 
@@ -27,6 +29,9 @@ class Single:
 
     def backward(self, loss: torch.Tensor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
+
+    def hold(self, parallel: torch.nn.Module) -> AbstractContextManager[None]:  # noqa: ARG002
+        return nullcontext()
 
     def synchronize(self) -> None:
         pass

@@ -10,6 +10,7 @@ import signal
 import time
 
 from hpcdl.errors import Refused
+from hpcdl.worker.delivery import read_delivery
 from hpcdl.worker.reporter import Measured, Prepared, Stepped
 from tests.unit.records_maker import Recording, make_environment, make_step, make_summary
 
@@ -19,7 +20,8 @@ TICK_S = 0.02
 def train(launch, place, folder, reporter, beacon):
     name = os.environ.get(f"HPCDL_ACT_{place.rank}", os.environ["HPCDL_ACT"])
     if place.rank == 0:
-        reporter.say(Prepared(environment=make_environment(launch, Recording(one_machine=True))))
+        environment = make_environment(launch, Recording(one_machine=True))
+        reporter.say(Prepared(environment=environment.model_copy(update={"delivery": read_delivery()})))
     ACTS[name](Actor(launch, place.rank, reporter, beacon))
 
 
@@ -59,6 +61,12 @@ def wait_in_warmup(actor):
         actor.beacon.show(0, "input")
         time.sleep(TICK_S)
         actor.beacon.show(0, "compute")
+
+
+def tell(actor):
+    """What of its environment the site file has set."""
+    print(f"NCCL_DEBUG={os.environ['NCCL_DEBUG']}; NOTE={os.environ.get('NOTE')}", flush=True)
+    complete(actor)
 
 
 def hang_in_c(actor):
@@ -134,6 +142,7 @@ ACTS = {
     "leave a child": leave_a_child,
     "leave well": leave_well,
     "refuse": refuse,
+    "tell": tell,
     "train for ever": train_for_ever,
     "wait in warm-up": wait_in_warmup,
 }

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpcdl.datasets.split import hold_out
 from hpcdl.errors import Mistake
-from hpcdl.worker.data.split import hold_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
