@@ -33,6 +33,8 @@ BLAMED = {
     "node.gpus": r"gres|gpu",
     "slurm.options": r"option",
 }
+# hpcdl/worker/delivery.py: in what each rank runs.
+SOFTWARE_FINDING = "software as asked"
 # In Slurm's environment of the job, what became of what was asked.
 GRANTED = {
     "slurm.partition": "SLURM_JOB_PARTITION",
@@ -216,12 +218,22 @@ def _prove_pmi(evidence: Evidence, value: str | None) -> Verdict:
         return "not checked", f"{environment.engine} over {environment.transport} meets without one"
     if world.world_size == 1:
         return "not checked", "one rank meets nobody: take --nodes 2"
-    return _prove_finding(evidence, "world size")
+    outcome, told = _prove_finding(evidence, "world size")
+    return outcome, f"one world: {told}" if outcome == "proven" else told
+
+
+def _prove_walltime(evidence: Evidence, value: str) -> Verdict:
+    """The check itself is shorter; a job of the asked length was given to Slurm for a test."""
+    outcome, told = _prove_directive(evidence, "slurm.walltime", value)
+    return outcome, "sbatch --test-only took it" if outcome == "proven" else told
 
 
 def _prove_image(evidence: Evidence, _: str) -> Verdict:
     """Each rank has said what it runs in, and refused what was not asked for."""
-    return _prove_finding(evidence, "software as asked")
+    told = _tell_end(evidence)
+    if evidence.environment is None and SOFTWARE_FINDING in told:
+        return "refuted", told
+    return _prove_finding(evidence, SOFTWARE_FINDING)
 
 
 def _prove_finding(evidence: Evidence, name: str) -> Verdict:
@@ -250,6 +262,15 @@ def _prove_setup(evidence: Evidence, value: Any) -> Verdict:
         return "proven", f"the job went on past it, and Python ran on {', '.join(evidence.hosts)}"
     blamed = any(part in evidence.said for part in parts)
     return ("refuted", evidence.said) if blamed else ("not checked", evidence.absence)
+
+
+def _prove_delivery(evidence: Evidence, value: Any) -> Verdict:
+    """What each rank found around itself; where ranks left no word of it, what the job script went past."""
+    told = _tell_end(evidence)
+    if evidence.environment is None and SOFTWARE_FINDING in told:
+        return "refuted", told
+    found = _prove_finding(evidence, SOFTWARE_FINDING)
+    return _prove_setup(evidence, value) if evidence.environment is None else found
 
 
 def _prove_python(evidence: Evidence, value: str) -> Verdict:
@@ -314,16 +335,17 @@ PROVERS: dict[str, Callable[[Evidence, Any], Verdict]] = {
     "job": _prove_job,
     "nodes": _prove_nodes,
     "slurm.pmi": _prove_pmi,
+    "slurm.walltime": _prove_walltime,
     "node.cores": _prove_cores,
     "node.threads_per_core": _prove_threads,
     "node.gpus": _prove_gpus,
     "node.gpu": _prove_gpu,
     "node.network": _prove_network,
     "node.tasks_per_node": _prove_tasks,
-    "setup.modules": _prove_setup,
-    "setup.spack": _prove_setup,
+    "setup.modules": _prove_delivery,
+    "setup.spack": _prove_delivery,
+    "setup.venv": _prove_delivery,
     "setup.spack_root": _prove_setup,
-    "setup.venv": _prove_setup,
     "setup.lines": _prove_setup,
     "setup.python": _prove_python,
     "container.image": _prove_image,
