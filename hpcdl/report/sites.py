@@ -37,10 +37,10 @@ def describe_site(
     )
 
 
-def write_entry(value: Any) -> str:
-    """A value as the file would have it; '-' where there is none."""
+def write_entry(value: Any) -> str | None:
+    """A value as the file would have it; None where there is none."""
     if value is None or value in ({}, [], ()):
-        return "-"
+        return None
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
