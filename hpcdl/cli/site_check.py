@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -10,7 +12,8 @@ from hpcdl.cli.flags import SLURM, Flag, Said, accept
 from hpcdl.cli.start import JsonOption, SiteOption, StoreOption  # noqa: TC001 (Typer reads the annotations)
 
 if TYPE_CHECKING:
-    from hpcdl.jobs import Standing
+    from collections.abc import Iterator
+
     from hpcdl.plan import Job
     from hpcdl.sites.evidence import Evidence
     from hpcdl.sites.proving import Wish
@@ -42,7 +45,9 @@ def check(
 
     if resume is not None:
         folder = _find(resume, store)
-        _conclude(_follow(folder), as_json=as_json)
+        with _told_how_to_come_back(folder.run_id, folder.path):
+            evidence = _follow(folder)
+        _conclude(evidence, as_json=as_json)
     wish, place = _resolve(said, store, site, nodes, engine)
     from hpcdl.sites.proving import plan_check
 
@@ -50,7 +55,9 @@ def check(
     if dry_run:
         print(script.render(job), end="")
         return
-    _conclude(_run(job), as_json=as_json)
+    with _told_how_to_come_back(job.run_id, Path(job.run_dir)):
+        evidence = _run(job)
+    _conclude(evidence, as_json=as_json)
 
 
 def _find(text: str, store: str | None) -> RunFolder:
@@ -65,8 +72,6 @@ def _find(text: str, store: str | None) -> RunFolder:
 def _resolve(
     said: Said, store: str | None, site: str | None, nodes: int | None, engine: str
 ) -> tuple[Wish, Store]:
-    from pathlib import Path
-
     from hpcdl import settings
     from hpcdl import site as sites
     from hpcdl.errors import UnknownName
@@ -103,24 +108,32 @@ def _run(job: Job) -> Evidence:
     return _follow(folder)
 
 
-def _follow(folder: RunFolder) -> Evidence:
-    """Until the job is over. Ctrl-C leaves it alone, and says how to come back."""
-    from hpcdl import slurm
+@contextmanager
+def _told_how_to_come_back(run_id: str, place: Path) -> Iterator[None]:
+    """Ctrl-C leaves a job alone that Slurm has."""
     from hpcdl.cli import screen
+    from hpcdl.store import RunFolder
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if RunFolder(place).submission() is not None:
+            screen.talk.print(
+                f"no longer watching; the job goes on. Come back: hpcdl site check --resume {run_id}. "
+                f"Stop it: hpcdl cancel {run_id}",
+                soft_wrap=True,
+            )
+        raise
+
+
+def _follow(folder: RunFolder) -> Evidence:
+    """Until the job is over."""
+    from hpcdl import slurm
     from hpcdl.cli.follow import Board, watch
     from hpcdl.sites.evidence import gather
 
-    try:
-        with Board() as board:
-            standing: Standing = watch(folder, board)
-    except KeyboardInterrupt:
-        run_id = folder.run_id
-        screen.talk.print(
-            f"no longer watching; the job goes on. Come back: hpcdl site check --resume {run_id}. "
-            f"Stop it: hpcdl cancel {run_id}",
-            soft_wrap=True,
-        )
-        raise
+    with Board() as board:
+        standing = watch(folder, board)
     return gather(folder, standing, slurm.node_facts(folder.job().site.slurm.partition))
 
 

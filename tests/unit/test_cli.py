@@ -35,6 +35,8 @@ COMMANDS = [
     "doctor",
     "accept",
     "baseline",
+    "site",
+    "tune",
 ]
 WORKERS = ["torch", "horovod", "nvidia", "mpi4py", "pynvml"]
 HEAVY = [*WORKERS, "numpy", "scipy"]
