@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Outcome = Literal["proven", "refuted", "not checked"]
+# And what was seen, or why nothing was.
+Verdict = tuple[Outcome, str]
 
 
 @dataclass(frozen=True)

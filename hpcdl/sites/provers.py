@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import hpcdl
 from hpcdl.settings import flatten
-from hpcdl.sites.proofs import Outcome, Proof
+from hpcdl.sites.proofs import Proof
+from hpcdl.sites.software import SETUP, SOFTWARE
+from hpcdl.sites.witnesses import list_words, prove_finding, tell_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hpcdl.checks import Checked
     from hpcdl.sites.evidence import Evidence
-
-Verdict = tuple[Outcome, str]
+    from hpcdl.sites.proofs import Verdict
 
 # Slurm's refusals (slurm/src/common/slurm_errno.c) by the entry that they are about.
 BLAMED = {
@@ -33,8 +33,6 @@ BLAMED = {
     "node.gpus": r"gres|gpu",
     "slurm.options": r"option",
 }
-# hpcdl/worker/delivery.py: in what each rank runs.
-SOFTWARE_FINDING = "software as asked"
 # In Slurm's environment of the job, what became of what was asked.
 GRANTED = {
     "slurm.partition": "SLURM_JOB_PARTITION",
@@ -168,17 +166,17 @@ def _prove_threads(evidence: Evidence, value: int) -> Verdict:
         host.host: len(host.affinity) / len(host.cores) for host in hosts if host.affinity and host.cores
     }
     if not counts:
-        return "not checked", evidence.absence or _tell_end(evidence) or "the kernel does not tell"
+        return "not checked", evidence.absence or tell_end(evidence) or "the kernel does not tell"
     right = all(count == value for count in counts.values())
     return ("proven" if right else "refuted"), f"threads of a core that ranks may use: {_tell({**counts})}"
 
 
 def _prove_tasks(evidence: Evidence, _: int) -> Verdict:
-    return _prove_finding(evidence, "one rank for each place")
+    return prove_finding(evidence, "one rank for each place")
 
 
 def _prove_gpu(evidence: Evidence, value: str) -> Verdict:
-    seen = _words(evidence, "gpu")
+    seen = list_words(evidence, "gpu")
     if not seen:
         return "not checked", evidence.absence or "the nodes do not tell"
     right = all(_is_named(value, name) for name in seen)
@@ -212,13 +210,13 @@ def _prove_pmi(evidence: Evidence, value: str | None) -> Verdict:
         return "not checked", "the ranks of this engine meet without one"
     environment = evidence.environment
     if environment is None:
-        told = _tell_end(evidence)
+        told = tell_end(evidence)
         return ("refuted" if "PMI" in told else "not checked"), told
     if environment.engine != "horovod" or environment.transport == "gloo":
         return "not checked", f"{environment.engine} over {environment.transport} meets without one"
     if world.world_size == 1:
         return "not checked", "one rank meets nobody: take --nodes 2"
-    outcome, told = _prove_finding(evidence, "world size")
+    outcome, told = prove_finding(evidence, "world size")
     return outcome, f"one world: {told}" if outcome == "proven" else told
 
 
@@ -228,59 +226,6 @@ def _prove_walltime(evidence: Evidence, value: str) -> Verdict:
     return outcome, "sbatch --test-only took it" if outcome == "proven" else told
 
 
-def _prove_image(evidence: Evidence, _: str) -> Verdict:
-    """Each rank has said what it runs in, and refused what was not asked for."""
-    told = _tell_end(evidence)
-    if evidence.environment is None and SOFTWARE_FINDING in told:
-        return "refuted", told
-    return _prove_finding(evidence, SOFTWARE_FINDING)
-
-
-def _prove_finding(evidence: Evidence, name: str) -> Verdict:
-    environment = evidence.environment
-    found = [one for one in environment.findings if one.check == name] if environment else []
-    if not found:
-        return "not checked", _tell_end(evidence)
-    outcomes: dict[str, Outcome] = {"held": "proven", "failed": "refuted"}
-    return outcomes.get(found[0].outcome, "not checked"), f"{found[0].detail} on {evidence.job.nodes} nodes"
-
-
-def _tell_end(evidence: Evidence) -> str:
-    """Why the ranks did not meet: the first that says why."""
-    reasons = [one.reason for one in sorted(evidence.exits, key=lambda one: one.rank) if one.reason]
-    return reasons[0] if reasons else evidence.absence or evidence.said or "the ranks left no records"
-
-
-def _prove_setup(evidence: Evidence, value: Any) -> Verdict:
-    """The script ends where something cannot be loaded; what it does not use, it does not prove."""
-    if evidence.refusal:
-        return "not checked", "there was no job"
-    parts = [str(part) for part in (value if isinstance(value, list | tuple) else [value])]
-    if any(part not in evidence.script for part in parts):
-        return "not checked", "the job script does not use it"
-    if evidence.looks:
-        return "proven", f"the job went on past it, and Python ran on {', '.join(evidence.hosts)}"
-    blamed = any(part in evidence.said for part in parts)
-    return ("refuted", evidence.said) if blamed else ("not checked", evidence.absence)
-
-
-def _prove_delivery(evidence: Evidence, value: Any) -> Verdict:
-    """What each rank found around itself; where ranks left no word of it, what the job script went past."""
-    told = _tell_end(evidence)
-    if evidence.environment is None and SOFTWARE_FINDING in told:
-        return "refuted", told
-    found = _prove_finding(evidence, SOFTWARE_FINDING)
-    return _prove_setup(evidence, value) if evidence.environment is None else found
-
-
-def _prove_python(evidence: Evidence, value: str) -> Verdict:
-    versions = _words(evidence, "version.python")
-    if versions:
-        return "proven", f"{' and '.join(versions)} on {', '.join(evidence.hosts)}"
-    said = "Python" in evidence.said or value in evidence.said
-    return ("refuted", evidence.said) if said else ("not checked", evidence.absence)
-
-
 def _prove_store(evidence: Evidence, _: str) -> Verdict:
     """What is read here was written there."""
     if evidence.absence:
@@ -288,49 +233,6 @@ def _prove_store(evidence: Evidence, _: str) -> Verdict:
     return "proven", f"what {', '.join(evidence.hosts)} wrote is read here"
 
 
-def _prove_hpcdl(evidence: Evidence, value: str) -> Verdict:
-    seen = _words(evidence, "version.hpcdl")
-    if not seen:
-        return "not checked", evidence.absence
-    told = f"{' and '.join(seen)} on {', '.join(evidence.hosts)}"
-    return ("proven" if seen == [value] else "refuted"), f"{told}; {value} here"
-
-
-def _prove_library(name: str, without: str) -> Callable[[Evidence, Any], Verdict]:
-    """Each node has it, in the same version; `without` says what does not work where it is lacking."""
-
-    def prove_it(evidence: Evidence, _: Any) -> Verdict:
-        if evidence.absence:
-            return "not checked", evidence.absence
-        lacking = [look.host for look in evidence.looks if f"version.{name}" not in look.words]
-        if lacking:
-            needed = name != "horovod" or evidence.world.train.engine == "horovod"
-            return ("refuted" if needed else "not checked"), f"not on {', '.join(lacking)}: {without}"
-        seen = _words(evidence, f"version.{name}")
-        return (
-            "proven" if len(seen) == 1 else "refuted"
-        ), f"{' and '.join(seen)}{_tell_loaded(evidence, name)}"
-
-    return prove_it
-
-
-def _tell_loaded(evidence: Evidence, name: str) -> str:
-    versions = evidence.environment.versions if evidence.environment else None
-    return ", loaded by the ranks" if getattr(versions, name, None) else ", found and not loaded"
-
-
-def _words(evidence: Evidence, name: str) -> list[str]:
-    """What the nodes say, each once."""
-    looks: tuple[Checked, ...] = evidence.looks
-    return sorted({look.words[name] for look in looks if name in look.words})
-
-
-SOFTWARE: dict[str, Callable[[Evidence, Any], Verdict]] = {
-    "hpcdl": _prove_hpcdl,
-    "torch": _prove_library("torch", "nothing trains without it"),
-    "horovod": _prove_library("horovod", "--engine ddp does without"),
-    "dali": _prove_library("dali", "only --data synthetic does without"),
-}
 PROVERS: dict[str, Callable[[Evidence, Any], Verdict]] = {
     "job": _prove_job,
     "nodes": _prove_nodes,
@@ -342,13 +244,7 @@ PROVERS: dict[str, Callable[[Evidence, Any], Verdict]] = {
     "node.gpu": _prove_gpu,
     "node.network": _prove_network,
     "node.tasks_per_node": _prove_tasks,
-    "setup.modules": _prove_delivery,
-    "setup.spack": _prove_delivery,
-    "setup.venv": _prove_delivery,
-    "setup.spack_root": _prove_setup,
-    "setup.lines": _prove_setup,
-    "setup.python": _prove_python,
-    "container.image": _prove_image,
     "store": _prove_store,
+    **SETUP,
     **SOFTWARE,
 }
