@@ -88,6 +88,9 @@ def test_a_launch_whose_records_the_store_does_not_take_can_be_put_together_agai
     folder = supervised.folder
     assert (code, folder.exits(), folder.summary(), len(folder.steps())) == (1, [], None, 0)
     assert words in out
+    names = {path.name.split("-")[0] for path in rescued.iterdir()}
+    assert names == {"environment.json", "exit", "steps", "summary.json"}
+    assert all(f"==> {path.name} <==\n{path.read_text()}" in out for path in rescued.iterdir())
     mend(small_disk)
     put_back(rescued, folder)
     torn = []
@@ -96,19 +99,6 @@ def test_a_launch_whose_records_the_store_does_not_take_can_be_put_together_agai
     assert folder.environment(torn).world_size == 1
     assert [record.outcome for record in folder.exits(torn)] == ["completed"]
     assert torn == []
-
-
-def test_the_log_holds_it_too(start, small_disk):
-    supervised = start("complete", before=lambda: fill(small_disk))
-    _, out, rescued = leave(supervised)
-    assert {path.name.split("-")[0] for path in rescued.iterdir()} == {
-        "environment.json",
-        "exit",
-        "steps",
-        "summary.json",
-    }
-    for path in rescued.iterdir():
-        assert f"==> {path.name} <==\n{path.read_text()}" in out
 
 
 def test_a_disk_that_fills_up_meanwhile_loses_no_step(start, small_disk):
@@ -129,18 +119,6 @@ def test_a_disk_that_fills_up_meanwhile_loses_no_step(start, small_disk):
     assert steps == list(range(len(steps)))
     assert len(steps) > here + 50
     assert record.last_step - len(steps) <= 1
-
-
-def test_a_disk_that_has_room_again_at_the_end_needs_no_rescue(start, small_disk):
-    supervised = start("train for ever", before=lambda: fill(small_disk))
-    supervised.rank_pid()
-    time.sleep(FLUSH_S + 0.5)
-    (small_disk / "filler").unlink()
-    supervised.wait_for_steps(20)
-    supervised.process.send_signal(signal.SIGUSR2)
-    _, _, rescued = leave(supervised)
-    assert rescued is None
-    assert supervised.folder.steps().step.tolist()[:20] == list(range(20))
 
 
 def test_where_nothing_can_be_written_at_all_the_log_is_left(start, small_disk, monkeypatch):

@@ -80,7 +80,7 @@ def test_a_stream_that_is_cut_loses_the_line_that_was_cut_and_no_other(training,
     ends = {0} | {place for place, byte in enumerate(whole) if byte == ord("\n")}
     # A line without its end, but whole, is read.
     ends |= {place + 1 for place in ends if place}
-    for kept in cut_everywhere(path, most=900):
+    for kept in cut_everywhere(path, most=500):
         result = analyse_run(run, ENDED)
         torn = [(one.path.name, one.line) for one in result.launches[0].torn]
         assert torn == ([] if len(kept) in ends else [(name, kept.count(b"\n") + 1)]), len(kept)

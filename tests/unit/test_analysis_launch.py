@@ -107,7 +107,9 @@ def test_a_log_is_a_sign_of_life(tmp_path):
 
 def test_a_lost_host_is_named_with_the_flag_that_leaves_it_out(tmp_path):
     run = write_run(tmp_path, nodes=[3], tasks_per_node=2)
-    folder = record(run, 1, Recording(outcome="stopped", outcomes={2: None, 3: None, 4: None}, summarised=False))
+    folder = record(
+        run, 1, Recording(outcome="stopped", outcomes={2: None, 3: None, 4: None}, summarised=False)
+    )
     launch = analyse_launch(folder, job=JobState(over=True, words="NODE_FAIL"))
     assert launch.state == "lost"
     # Of node3 a rank was heard.
