@@ -85,6 +85,16 @@ class Appender:
         self._pending: list[bytes] = []
         self._tore = False
 
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
+    def pending(self) -> bytes:
+        """What is still to be appended, as `flush` would do it."""
+        # A line that was cut off last time is ended, so that it spoils no other.
+        return b"\n" * self._tore + b"".join(self._pending)
+
     def add(self, record: Frozen | dict[str, object]) -> None:
         self._pending.append(encode_line(record))
 
@@ -96,8 +106,7 @@ class Appender:
         """
         if not self._pending:
             return
-        # A line that was cut off last time is ended, so that it spoils no other.
-        data = b"\n" * self._tore + b"".join(self._pending)
+        data = self.pending
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             written = os.write(descriptor, data)

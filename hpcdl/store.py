@@ -236,8 +236,8 @@ class RunFolder:
     def slurm_energy_path(self) -> Path:
         return self.path / "slurm-energy.json"
 
-    def slurm_energy(self) -> SlurmEnergy | None:
-        return _read(self.slurm_energy_path, SlurmEnergy, None)
+    def slurm_energy(self, torn: list[Torn] | None = None) -> SlurmEnergy | None:
+        return _read(self.slurm_energy_path, SlurmEnergy, torn)
 
     def job(self) -> Job:
         """The job as planned.
@@ -247,11 +247,11 @@ class RunFolder:
         """
         return _require(self.job_path, Job)
 
-    def submission(self) -> Submission | None:
-        return _read(self.submission_path, Submission, None)
+    def submission(self, torn: list[Torn] | None = None) -> Submission | None:
+        return _read(self.submission_path, Submission, torn)
 
-    def cancellation(self) -> Cancellation | None:
-        return _read(self.cancelled_path, Cancellation, None)
+    def cancellation(self, torn: list[Torn] | None = None) -> Cancellation | None:
+        return _read(self.cancelled_path, Cancellation, torn)
 
     def launches(self) -> list[LaunchFolder]:
         return [LaunchFolder(path.parent) for path in sorted(self.path.glob("*/plan.json"))]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpcdl.analysis.ending import JobState, State
     from hpcdl.plan import Job
     from hpcdl.records import Submission
-    from hpcdl.store import RunFolder
+    from hpcdl.store import RunFolder, Torn
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class RunResult:
     story: str
     launches: tuple[LaunchResult, ...]
     rehearsal: str | None
+    torn: tuple[Torn, ...] = ()
 
     @property
     def short_id(self) -> str:
@@ -60,19 +61,23 @@ class RunResult:
         for launch in self.launches:
             for text in _list_findings(launch):
                 places[text].append(launch.plan.index)
-        return tuple(
+        told = (
             f"{format_members(indices, 'launch', 'launches')}: {text}" for text, indices in places.items()
         )
+        return (*_tell_torn(self.torn), *told)
 
 
 def _list_findings(launch: LaunchResult) -> list[str]:
-    torn = len(launch.torn)
+    return [*launch.findings, *_tell_torn(launch.torn)]
+
+
+def _tell_torn(torn: Sequence[Torn]) -> list[str]:
     if not torn:
-        return list(launch.findings)
-    first = launch.torn[0]
+        return []
+    first = torn[0]
     line = f", line {first.line}" if first.line else ""
-    records = "1 record" if torn == 1 else f"{torn} records"
-    return [*launch.findings, f"{records} could not be read and left out; the first: {first.path.name}{line}"]
+    records = "1 record" if len(torn) == 1 else f"{len(torn)} records"
+    return [f"{records} could not be read and left out; the first: {first.path.name}{line}"]
 
 
 def analyse_run(run: RunFolder, job_state: JobState | None = None, *, with_steps: bool = True) -> RunResult:
@@ -87,7 +92,8 @@ def analyse_run(run: RunFolder, job_state: JobState | None = None, *, with_steps
         Mistake: The job record is missing or cannot be read.
     """
     job = run.job()
-    known = Electricity(job.site.metered, run.slurm_energy())
+    torn: list[Torn] = []
+    known = Electricity(job.site.metered, run.slurm_energy(torn))
     launches = tuple(
         # The job holds every launch as planned, so that a torn plan costs nothing.
         analyse_launch(
@@ -99,8 +105,10 @@ def analyse_run(run: RunFolder, job_state: JobState | None = None, *, with_steps
         )
         for plan in job.launches
     )
-    submission = run.submission()
-    cancelled = run.cancellation() is not None
+    submission = run.submission(torn)
+    # Whatever it says, it is written by who asks for the end.
+    cancelled = run.cancelled_path.exists()
+    run.cancellation(torn)
     refused = submission.refused if submission else None
     machines = [machine for launch in launches for machine in launch.machines]
     local = job.executor == "local"
@@ -114,6 +122,7 @@ def analyse_run(run: RunFolder, job_state: JobState | None = None, *, with_steps
         story=f"the job was refused: {refused}" if refused else "",
         launches=launches,
         rehearsal=_first_reason(launches) or find_disguise(machines, local=local),
+        torn=tuple(torn),
     )
 
 

@@ -13,7 +13,14 @@ from hpcdl.analysis.machines import find_disguise, gather_checked, gather_machin
 from hpcdl.analysis.pace import Pace, measure_pace
 from hpcdl.analysis.readings import Withheld, derive, withhold
 from hpcdl.analysis.steps import StepStatistics
-from hpcdl.analysis.telling import list_findings, tell_far_ranks, tell_restart, tell_story, why_unfinished
+from hpcdl.analysis.telling import (
+    find_lost,
+    list_findings,
+    tell_far_ranks,
+    tell_restart,
+    tell_story,
+    why_unfinished,
+)
 from hpcdl.columns import EMPTY
 from hpcdl.plan import NO_TRAINING
 from hpcdl.records import Missing, Reading
@@ -215,7 +222,7 @@ def _assemble(plan: Launch, ending: Ending, records: _Records, known: Electricit
     return LaunchResult(
         plan=plan,
         ending=ending,
-        story=tell_story(ending, progress),
+        story=tell_story(ending, progress, find_lost(ending, records.environment)),
         environment=records.environment,
         machines=machines,
         rehearsal=find_disguise(machines, local=plan.launcher != "srun"),

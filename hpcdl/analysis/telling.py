@@ -35,13 +35,35 @@ def tell_restart(restarts: int) -> str:
     return f"the launch was restarted {times}: a restarted measurement is not a measurement"
 
 
-def tell_story(ending: Ending, progress: Progress) -> str:
-    """How the launch ended, and what is left of it; empty where nothing went wrong."""
+def tell_story(ending: Ending, progress: Progress, lost: Sequence[str] = ()) -> str:
+    """How the launch ended, what is left of it, and what to do; empty where nothing went wrong.
+
+    Args:
+        ending: As the exit records have it.
+        progress: How far it came.
+        lost: The hosts of which no rank has left an exit record, where others have.
+    """
     ended_early = ending.state in {"failed", "stopped", "lost"}
-    if not (ended_early and ending.story and progress.steps_done):
+    if not (ended_early and ending.story):
         return ending.story
-    kept = "1 step is" if progress.steps_done == 1 else f"{progress.steps_done} steps are"
-    return f"{ending.story} {kept} kept, marked partial."
+    done = progress.steps_done
+    kept = f" {'1 step is' if done == 1 else f'{done} steps are'} kept, marked partial." if done else ""
+    hosts = ",".join(lost)
+    without = f" To try again without: hpcdl submit … --exclude {hosts}." if hosts else ""
+    return f"{ending.story}{kept}{without}"
+
+
+def find_lost(ending: Ending, environment: Environment | None) -> tuple[str, ...]:
+    """The hosts that vanished with all their ranks, in the order of ranks; none where that cannot be told.
+
+    Where every host is silent, it was not the hosts.
+    """
+    if ending.state != "lost" or environment is None:
+        return ()
+    silent = set(ending.silent)
+    spoke = {host.host for host in environment.hosts if host.rank not in silent}
+    gone = dict.fromkeys(host.host for host in environment.hosts if host.host not in spoke)
+    return tuple(gone) if spoke else ()
 
 
 def list_findings(

@@ -83,8 +83,8 @@ PAGES: dict[str, Page] = {
     "logs": Page((("hpcdl logs last", "what was printed, and the stacks of what hung"),)),
     "report show": Page(
         (
-            ("hpcdl report show last", "the newest run's"),
-            ("hpcdl report show last --format html --out report", "a page for a browser, with its pictures"),
+            ("hpcdl report last", "the newest run's"),
+            ("hpcdl report last --format html --out report", "a page for a browser, with its pictures"),
         )
     ),
     "report bundle": Page(

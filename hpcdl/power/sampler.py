@@ -7,7 +7,6 @@ that a sensor does may end it. With --stdout it writes to standard output instea
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import math
 import os
@@ -34,6 +33,7 @@ from hpcdl.records import Missing, Reading
 from hpcdl.spec import SensorName
 from hpcdl.store import LaunchFolder, RunFolder
 from hpcdl.worker.rank import ask_for_signal_when_parent_dies
+from hpcdl.worker.rescue import rescue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,6 +88,7 @@ class Sampler:
         self._sink = sink
         self._period_s = period_s
         self._flushed_s = self._closely_s = -math.inf
+        self._problem: OSError | None = None
 
     def run(self, opening: Opening, ending: Ending, *, seconds: float | None = None) -> None:
         """From the opening line to the closing one: until a signal asks for the end, or for so many seconds."""
@@ -107,6 +108,8 @@ class Sampler:
         self.look()
         self._sink.add(Closing(at_s=time.monotonic(), reason=reason))
         self._flush()
+        if self._problem and isinstance(self._sink, Appender):
+            rescue({self._sink.path: self._sink.pending}, self._problem)
 
     def look(self) -> None:
         """One look at everything."""
@@ -124,8 +127,12 @@ class Sampler:
     def _flush(self) -> None:
         self._flushed_s = time.monotonic()
         # A full disk may have room again later: what is pending stays pending.
-        with contextlib.suppress(OSError):
+        try:
             self._sink.flush()
+        except OSError as problem:
+            self._problem = problem
+        else:
+            self._problem = None
 
 
 def look_at(sensors: Iterable[Sensor], *, closely: bool) -> dict[str, Looked]:

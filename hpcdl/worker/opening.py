@@ -44,7 +44,8 @@ def open_run(job: Job) -> RunFolder:
     """The run's folder, laid out.
 
     Raises:
-        Failure: The folder belongs to another job, or holds records of an earlier start of this script.
+        Failure: The folder belongs to another job, or holds records of an earlier start of this script that was not
+            to be started again.
         Mistake: The store cannot be written.
     """
     folder = RunFolder(Path(job.run_dir))
@@ -55,11 +56,20 @@ def open_run(job: Job) -> RunFolder:
     if folder.job().plan_hash != job.plan_hash:
         raise Failure(f"{folder.path} holds another job.", do="Submit anew; a run is never written over.")
     if any(launch.exits() for launch in folder.launches()):
+        if _is_wanted_again(job, folder):
+            return folder
         raise Failure(
             f"{folder.path} already holds the records of this script.",
             do="A measurement that is started twice is two runs: submit anew.",
         )
     return folder
+
+
+def _is_wanted_again(job: Job, folder: RunFolder) -> bool:
+    """Slurm has requeued this very job, and the site lets it: the launches that were not completed begin anew."""
+    submission = folder.submission()
+    mine = submission is not None and str(submission.slurm_job_id) == os.environ.get("SLURM_JOB_ID")
+    return mine and job.site.slurm.requeue and int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
 
 
 def _record_submission(folder: RunFolder) -> None:

@@ -37,6 +37,7 @@ from hpcdl.worker.reporter import (
     Wired,
     parse_message,
 )
+from hpcdl.worker.rescue import rescue
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -218,7 +219,7 @@ class Supervisor:
             os.killpg(child.pid, number)
 
     def _close(self, returncode: int) -> int:
-        """The exit record; on a disk that takes nothing, its words go to the log instead."""
+        """The exit record; on a disk that takes nothing, all that is left to write goes elsewhere."""
         outcome, code, reason = self._judge(returncode)
         step, phase = self._beacon.read()
         record = Exit(
@@ -237,18 +238,22 @@ class Supervisor:
         )
         exits = Appender(self._folder.exit_path(self._place.host))
         exits.add(record)
+        if stacks := os.pread(self._stacks, 1 << 20, 0):
+            self._unwritten[self._folder.stacks_path(self._place.rank)] = stacks.decode(errors="replace")
         try:
             self._write_out()
             exits.flush()
-            self._keep_stacks()
         except (OSError, Failure) as problem:
-            # The log may lie elsewhere.
-            lost = [*self._unwritten.values(), record.model_dump_json()]
-            print(f"hpcdl: records could not be kept ({problem}):", *lost, sep="\n", file=sys.stderr)
+            rescue(self._list_unwritten(exits), problem)
             return code or 1
         if outcome not in {"completed", "stopped"}:
             print(f"hpcdl: rank {record.rank} ({record.host}) {outcome}: {reason}", file=sys.stderr)
         return code
+
+    def _list_unwritten(self, exits: Appender) -> dict[Path, bytes]:
+        streams = (self._steps, self._checks, exits)
+        lines = {stream.path: stream.pending for stream in streams if stream.pending}
+        return lines | {path: text.encode(errors="replace") for path, text in self._unwritten.items()}
 
     def _judge(self, returncode: int) -> tuple[Outcome, int, str]:
         """Outcome, exit code, reason: from what the rank said, else from what it was seen to do."""
@@ -268,11 +273,6 @@ class Supervisor:
         """MPI ends a process by itself; what it says stands in the log only."""
         meeting = self._beacon.read()[1] == "rendezvous"
         return ", while the ranks were to meet; MPI's own words are in `hpcdl logs`" if meeting else ""
-
-    def _keep_stacks(self) -> None:
-        stacks = os.pread(self._stacks, 1 << 20, 0)
-        if stacks:
-            publish(self._folder.stacks_path(self._place.rank), stacks.decode(errors="replace"))
 
 
 def read_process_state(pid: int) -> str | None:

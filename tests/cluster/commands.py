@@ -40,7 +40,9 @@ class Person:
 
     @classmethod
     def arrive(cls, home: Path) -> Person:
-        (home / "site.toml").write_text(SITE)
+        # Where the tests run on a source tree that is not the installed one, the jobs are to run on it too.
+        path = os.environ.get("PYTHONPATH")
+        (home / "site.toml").write_text(SITE + (f"PYTHONPATH = {json.dumps(path)}\n" if path else ""))
         return cls(home)
 
     @property
@@ -54,10 +56,14 @@ class Person:
             "COLUMNS": "160",
         }
 
+    @staticmethod
+    def argv(*argv: str) -> list[str]:
+        return [sys.executable, "-m", "hpcdl", *argv]
+
     def start(self, *argv: str) -> subprocess.Popen[str]:
         """The command, under way; in a group of its own, as a shell would have it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "hpcdl", *argv],
+            self.argv(*argv),
             env=self.environment(),
             cwd=self.home,
             stdout=subprocess.PIPE,

@@ -17,6 +17,11 @@ def start_munge() -> None:
     await_that(layout.MUNGE_SOCKET.exists, "munged")
 
 
+def stop_munge() -> None:
+    """End munged: nobody can prove who he is until `start_munge`."""
+    _stop("munged")
+
+
 def start_database() -> None:
     """A MariaDB of the cluster's own: no network port, root by way of the socket, no password."""
     data = f"--datadir={layout.DATABASE}"
@@ -50,6 +55,15 @@ def start_controller() -> None:
     """Start slurmctld and wait until it answers."""
     run(command(layout.HEAD, ["slurmctld"]))
     await_that(lambda: "UP" in run(["scontrol", "ping"], check=False), "slurmctld")
+
+
+def stop_controller() -> None:
+    """End slurmctld, as an upgrade does: jobs go on, and nobody answers until `start_controller`."""
+    _stop("slurmctld")
+
+
+def _stop(daemon: str) -> None:
+    end({pid for pid in marked() if name(pid) == daemon})
 
 
 def start_node(node: str) -> None:

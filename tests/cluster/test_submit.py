@@ -143,8 +143,9 @@ def test_asking_slurm_first_touches_nothing(person: Person) -> None:
 
 
 def test_two_submits_at_once(person: Person) -> None:
-    """Two runs with folders and jobs of their own, side by side on the same cluster."""
+    """Two runs with folders, jobs and meetings of their own, side by side on the same two nodes."""
     flags = ["--nodes", "2", "--model", "lenet", "--steps", "5", "--engine", "ddp", "--shared", "--time", "5"]
+    flags += ["--nodelist", "node1,node2"]
     found: list[RunFolder] = []
     threads = [threading.Thread(target=lambda: found.append(person.submit(*flags))) for _ in range(2)]
     for thread in threads:
@@ -156,6 +157,9 @@ def test_two_submits_at_once(person: Person) -> None:
     for run in found:
         until(lambda run=run: is_over(run), "the job's end", timeout_s=240)
         assert [record.outcome for record in run.launches()[0].exits()] == ["completed", "completed"]
+    meetings = {run.launches()[0].rendezvous_path(0).read_text() for run in found}
+    assert len(meetings) == 2
+    assert not any("127.0." in meeting for meeting in meetings)
 
 
 def test_status_logs_and_list_by_job_id(person: Person) -> None:

@@ -146,6 +146,9 @@ def test_a_node_is_lost(person: Person, cluster: ModuleType) -> None:
     told = " ".join(person.hpcdl("report", run.run_id).stdout.split())
     assert "no exit record" in told
     assert launch.summary() is None
+    assert "hpcdl submit … --exclude node4" in told
+    refused = person.hpcdl("submit", *ENDLESS, "--exclude", "node4", "--test-only", code=2)
+    assert "not available" in refused.stderr
 
 
 @pytest.mark.horovod

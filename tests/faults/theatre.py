@@ -98,12 +98,14 @@ class Supervised:
         self.process.stdout.close()
 
 
-def supervise(tmp_path, act, **changes):
-    """Start the supervisor of a launch of one rank whose plan has these changes."""
+def supervise(tmp_path, act, *, before=None, **changes):
+    """Start the supervisor of a launch of one rank whose plan has these changes; `before` is done just before."""
     run = write_run(tmp_path, launcher="direct", model="lenet", batch=8, steps=5, warmup=1)
     folder = run.launches()[0]
     launch = folder.plan().model_copy(update={"progress_timeout_s": 60.0} | changes)
     folder.plan_path.write_text(launch.model_dump_json())
+    if before:
+        before()
     [(argv, environ)] = commands(launch, sys.executable, folder.path, environment(act))
     process = subprocess.Popen(
         argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

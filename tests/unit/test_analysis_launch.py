@@ -105,6 +105,27 @@ def test_a_log_is_a_sign_of_life(tmp_path):
     assert analyse_launch(folder, job=JobState(over=True, words="TIMEOUT")).state == "lost"
 
 
+def test_a_lost_host_is_named_with_the_flag_that_leaves_it_out(tmp_path):
+    run = write_run(tmp_path, nodes=[3], tasks_per_node=2)
+    folder = record(
+        run, 1, Recording(outcome="stopped", outcomes={2: None, 3: None, 4: None}, summarised=False)
+    )
+    launch = analyse_launch(folder, job=JobState(over=True, words="NODE_FAIL"))
+    assert launch.state == "lost"
+    # Of node3 a rank was heard.
+    assert launch.story.endswith("To try again without: hpcdl submit … --exclude node2.")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "environment"), [(dict.fromkeys(range(2)), True), ({0: None}, False)], ids=["all", "unknown"]
+)
+def test_no_host_is_blamed_where_none_can_be_told_from_the_others(tmp_path, outcomes, environment):
+    how = Recording(outcome="stopped", outcomes=outcomes, summarised=False, environment=environment)
+    launch = analyse_launch(record(write_run(tmp_path, nodes=[2]), 1, how), job=JobState(over=True))
+    assert launch.state == "lost"
+    assert "--exclude" not in launch.story
+
+
 def test_a_restarted_measurement_is_not_a_measurement(tmp_path):
     launch = analyse_launch(record(write_run(tmp_path), 1, Recording(restart=1)))
     assert launch.state == "completed"

@@ -85,6 +85,36 @@ def test_a_script_that_ran_before_is_refused(tmp_path):
         opening.open_run(run.job())
 
 
+REQUEUED = {"SLURM_JOB_ID": "48151", "SLURM_RESTART_COUNT": "1"}
+
+
+def open_again(tmp_path, monkeypatch, *, requeue=True, **environ):
+    run = write_run(tmp_path, site={"slurm": {"requeue": requeue}})
+    record(run, 1)
+    for name, value in (REQUEUED | environ).items():
+        monkeypatch.setenv(name, value)
+    return run, opening.open_run(run.job())
+
+
+def test_a_job_that_slurm_requeued_and_may_goes_on_in_its_folder(tmp_path, monkeypatch):
+    run, opened = open_again(tmp_path, monkeypatch)
+    assert opened.path == run.path
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"requeue": False},
+        {"SLURM_JOB_ID": "48152"},
+        {"SLURM_RESTART_COUNT": "0"},
+        {"SLURM_RESTART_COUNT": ""},
+    ],
+)
+def test_any_other_second_start_is_refused(tmp_path, monkeypatch, otherwise):
+    with pytest.raises(Failure, match="already holds the records"):
+        open_again(tmp_path, monkeypatch, **otherwise)
+
+
 def test_another_jobs_folder_is_refused(tmp_path):
     run = write_run(tmp_path)
     with pytest.raises(Failure, match="holds another job"):

@@ -459,6 +459,23 @@ def test_a_signal_closes_the_launch_under_way_and_no_other_begins(
     assert f"got {number.name.removeprefix('SIG')}" in playing.said
 
 
+@pytest.mark.parametrize("record", ["summary.json", "probe.json"])
+def test_what_was_completed_before_a_restart_is_not_measured_again(playing: Playing, record: str) -> None:
+    (playing.run_dir / playing.first).mkdir()
+    (playing.run_dir / playing.first / record).write_text("{}")
+    assert playing.play(SLURM_RESTART_COUNT="1") == 0
+    assert not playing.began(playing.first)
+    assert playing.began(playing.second)
+    assert f"launch {playing.first} was completed before the job was restarted" in playing.said
+
+
+def test_without_a_restart_every_launch_begins(playing: Playing) -> None:
+    (playing.run_dir / playing.first).mkdir()
+    (playing.run_dir / playing.first / "summary.json").write_text("{}")
+    assert playing.play() == 0
+    assert playing.began(playing.first)
+
+
 def test_a_script_that_slurm_did_not_start_says_so(playing: Playing) -> None:
     assert playing.play(SLURM_JOB_ID="") == 1
     assert not playing.began(playing.first)
