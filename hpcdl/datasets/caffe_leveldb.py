@@ -18,7 +18,7 @@ from hpcdl.datasets.part import Format, import_library
 from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TABLES = {".ldb", ".sst"}
 
@@ -39,12 +39,25 @@ class LevelReading(KeyedReading):
 
     def count(self) -> int:
         """LevelDB keeps no count: the key behind the last one that hpcdl wrote must not be there."""
-        last = next(iter(self._database().iterator(reverse=True, include_value=False)), None)
-        return 0 if last is None else int(last) + 1
+        # With checksums: a damaged block that was read without them would lie in the cache as if it were sound.
+        with self._database().raw_iterator(verify_checksums=True, fill_cache=False) as place:
+            self._walk(place.seek_to_last)
+            return int(place.key()) + 1 if place.valid() else 0
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """In the order of keys."""
-        yield from self._database().iterator(verify_checksums=True)
+        # The plain iterator takes a damaged block for the end of the data; this one raises.
+        with self._database().raw_iterator(verify_checksums=True, fill_cache=False) as place:
+            self._walk(place.seek_to_first)
+            while place.valid():
+                yield place.key(), place.value()
+                self._walk(place.next)
+
+    def _walk(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except import_library("plyvel").Error as problem:
+            raise Mistake(f"{self.folder}: {_cut(problem)}.", do="Copy the data set again.") from None
 
     def get(self, key: bytes) -> bytes | None:
         """With its checksum."""

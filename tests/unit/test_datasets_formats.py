@@ -162,3 +162,23 @@ def test_a_format_that_nobody_knows_is_named_with_the_nearest():
 def test_pixels_are_refused_where_only_images_can_be(tmp_path, name):
     with pytest.raises(Mistake, match="--encoded"):
         find_format(name).create(tmp_path, Layout(1, encoded=False, shape=(2, 2, 3), classes=("a",)))
+
+
+@pytest.mark.parametrize("with_labels", [True, False])
+def test_a_flipped_byte_in_a_leveldb_is_never_another_image(tmp_path, with_labels):
+    """Its blocks have checksums: whatever is read was written, or is refused."""
+    samples = make_samples(encoded=False)
+    write(tmp_path / "whole", "leveldb", samples)
+    [table, *_] = sorted((tmp_path / "whole").glob("*.ldb"))
+    size = table.stat().st_size
+    refused = 0
+    for number, place in enumerate(range(3, size, size // 40)):
+        broken = tmp_path / str(number)
+        shutil.copytree(tmp_path / "whole", broken)
+        if not with_labels:
+            (broken / "labels.npy").unlink()
+        content = bytearray(table.read_bytes())
+        content[place] ^= 0x10
+        (broken / table.name).write_bytes(content)
+        refused += _read_until_refused("leveldb", broken, samples) is not None
+    assert refused > 30
