@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.datasets.keyed import KeyedReading, KeyedWriting
@@ -19,6 +20,7 @@ FIRST_MAP_BYTES = 2**30
 
 # An environment may be open only once in a process: readers of one path share it. path -> (process, it, users)
 _open: dict[str, tuple[int, Any, int]] = {}
+_opening = threading.RLock()
 
 
 class LmdbReading(KeyedReading):
@@ -28,6 +30,10 @@ class LmdbReading(KeyedReading):
 
     def _environment(self) -> Any:
         place = str(self.folder.resolve())
+        with _opening:
+            return self._share(place)
+
+    def _share(self, place: str) -> Any:
         if self._owner != os.getpid():
             owner, environment, users = _open.get(place, (-1, None, 0))
             if owner != os.getpid():
@@ -58,12 +64,13 @@ class LmdbReading(KeyedReading):
         """The last reader closes."""
         if self._owner != os.getpid():
             return
-        self._owner = None
-        owner, environment, users = _open.pop(str(self.folder.resolve()))
-        if users > 1:
-            _open[str(self.folder.resolve())] = (owner, environment, users - 1)
-        else:
-            environment.close()
+        with _opening:
+            self._owner = None
+            owner, environment, users = _open.pop(str(self.folder.resolve()))
+            if users > 1:
+                _open[str(self.folder.resolve())] = (owner, environment, users - 1)
+            else:
+                environment.close()
 
 
 def _open_environment(folder: Path) -> Any:

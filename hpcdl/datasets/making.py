@@ -268,7 +268,12 @@ class _Part:
         for taken in self._crew.go_through(indices.tolist(), self._task):
             if isinstance(taken, str):
                 raise _bad(taken)
-            content = taken[0].content
+            content, label = taken[0].content, taken[0].label
+            if not 0 <= label < len(self.layout.classes):
+                raise Mistake(
+                    f"{taken[0].name}: its label is {label}, and there are {len(self.layout.classes)} classes.",
+                    do="`hpcdl data verify` finds all such samples of the source.",
+                )
             if not isinstance(content, bytes) and content.shape != self.layout.shape:
                 raise Mistake(
                     f"{taken[0].name}: {_name_shape(content.shape)}, and the first image is "

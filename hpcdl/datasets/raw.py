@@ -6,6 +6,7 @@ anywhere. `written.txt` counts what is safe while a part is being made, and is g
 
 from __future__ import annotations
 
+import tokenize
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class RawWriting:
 def _map(path: Path, kind: Any, dimensions: int) -> Any:
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as problem:
         raise Mistake(f"{path}: cannot be read as an array of numpy ({problem}).") from None
     if found.dtype != kind or found.ndim != dimensions or not len(found):
         raise Mistake(
