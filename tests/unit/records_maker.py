@@ -70,7 +70,7 @@ def write_run(
     )
     where = Site.model_validate({"name": "juno"} | dict(site or {}))
     lay_sizes = cluster_sizes if launcher == "srun" else local_sizes
-    sizes = lay_sizes(benchmark, where, cores=where.node.cores or 8)
+    sizes = lay_sizes(benchmark, where, cores=8)
     job = Job(
         run_id=run_id,
         benchmark_id=benchmark.benchmark_id,
