@@ -50,7 +50,8 @@ def test_four_ranks_beside_two_gpus_are_the_energy_of_two_gpus(tmp_path: Path) -
     if isinstance(launch.energy, EnergyResult):
         assert launch.energy.at("node").covers == "2 GPU boards"  # type: ignore[union-attr]
     else:
-        assert "no steady state" in launch.energy.missing
+        # Four ranks beside each other are not always steady; then neither figure is published.
+        assert isinstance(launch.images_per_s, Missing)
 
 
 def test_where_nothing_measures_the_run_goes_on_and_the_energy_is_an_estimate(tmp_path: Path) -> None:
