@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcdl.datasets.part import Format, import_library
+from hpcdl.datasets.part import Format, import_library, refuse_unfinished
 from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
@@ -41,10 +41,7 @@ class Hdf5Reading:
             raise Mistake(f"{self._path}: cannot be read as HDF5 ({_first_line(problem)}).") from None
 
     def _look(self, file: Any) -> None:
-        if WRITTEN in file.attrs:
-            raise Mistake(
-                f"{self._path}: this part was not finished.", do="Go on: `hpcdl data make` once more."
-            )
+        refuse_unfinished(self._path, unfinished=WRITTEN in file.attrs)
         self._caffe = "data" in file
         images = file["data" if self._caffe else "images"]
         labels = file["label" if self._caffe else "labels"]

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcdl.datasets.part import Format
+from hpcdl.datasets.part import Format, Mapped, refuse_unfinished
 from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hpcdl.datasets.part import Layout, Pixels, Sample
+    from hpcdl.datasets.part import Layout, Sample
 
 UNSIGNED_BYTES = 8
 IMAGES = ("images-idx3-ubyte", "images-idx4-ubyte", "images.idx3-ubyte", "images.idx4-ubyte")
@@ -31,42 +29,17 @@ PREFIXES = {"train": "train-", "val": "t10k-"}
 UNFINISHED = "unfinished"
 
 
-class IdxReading:
+class IdxReading(Mapped):
     """A part, mapped where it is not packed."""
 
-    encoded = False
-
     def __init__(self, folder: Path) -> None:
-        if (folder / UNFINISHED).exists():
-            raise Mistake(f"{folder}: this part was not finished.", do="Go on: `hpcdl data make` once more.")
-        images, labels = _find(folder, IMAGES), _find(folder, LABELS)
-        if images is None or labels is None:
-            missing = "images" if images is None else "labels"
+        refuse_unfinished(folder, unfinished=(folder / UNFINISHED).exists())
+        path, beside = _find(folder, IMAGES), _find(folder, LABELS)
+        if path is None or beside is None:
+            missing = "images" if path is None else "labels"
             raise Mistake(f"{folder}: there are no {missing} in idx.")
-        self._path = images
-        self._images = _read(images, (3, 4))
-        self.labels: NDArray[np.int64] = _read(labels, (1,)).astype(np.int64)
-        if len(self._images) != len(self.labels):
-            raise Mistake(f"{images}: {len(self._images)} images have {len(self.labels)} labels.")
-        if self._images.ndim == 3:
-            self._images = self._images[..., np.newaxis]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every sample."""
-        height, width, channels = self._images.shape[1:]
-        return height, width, channels
-
-    def read(self, index: int) -> Pixels:
-        """A view."""
-        return np.asarray(self._images[index])
-
-    def name(self, index: int) -> str:
-        """File and place."""
-        return f"{self._path}[{index}]"
-
-    def close(self) -> None:
-        """The map goes with the last view of it."""
+        images, labels = _read(path, (3, 4)), _read(beside, (1,)).astype(np.int64)
+        super().__init__(path, images[..., np.newaxis] if images.ndim == 3 else images, labels)
 
 
 def _find(folder: Path, names: tuple[str, ...]) -> Path | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from hpcdl.datasets import datum
+from hpcdl.datasets.part import refuse_unfinished
 from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ class KeyedReading(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        if (folder / UNFINISHED).exists():
-            raise Mistake(f"{folder}: this part was not finished.", do="Go on: `hpcdl data make` once more.")
+        refuse_unfinished(folder, unfinished=(folder / UNFINISHED).exists())
         self._keys: list[bytes] | None = None
         self.labels = self._read_labels()
         if not len(self.labels):

@@ -123,6 +123,54 @@ class Format:
     pixels: bool
 
 
+def refuse_unfinished(place: Path, *, unfinished: bool) -> None:
+    """A part that is still being made is no part yet.
+
+    Raises:
+        Mistake: It is.
+    """
+    if unfinished:
+        raise Mistake(f"{place}: this part was not finished.", do="Go on: `hpcdl data make` once more.")
+
+
+class Mapped:
+    """What formats have in common whose pixels lie in one array, mapped into memory: samples are views of it.
+
+    Args:
+        path: The file that the array is from.
+        images: (samples, height, width, channels) uint8.
+        labels: (samples,) int64.
+
+    Raises:
+        Mistake: There are not as many labels as images.
+    """
+
+    encoded = False
+
+    def __init__(self, path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        if len(images) != len(labels):
+            raise Mistake(f"{path}: {len(images)} images have {len(labels)} labels.")
+        self._path, self._images, self.labels = path, images, labels
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every sample."""
+        height, width, channels = self._images.shape[1:]
+        return height, width, channels
+
+    def read(self, index: int) -> Pixels:
+        """A view of the map."""
+        pixels: Pixels = self._images[index]
+        return pixels
+
+    def name(self, index: int) -> str:
+        """Samples have no names there: file and place."""
+        return f"{self._path}[{index}]"
+
+    def close(self) -> None:
+        """The map goes with the last view of it."""
+
+
 def list_files(path: Path) -> list[Path]:
     """The files of a part, by name: those in its folder, or where a part has none, those beside it."""
     if path.is_dir():

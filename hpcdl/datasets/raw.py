@@ -11,50 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcdl.datasets.part import Format
+from hpcdl.datasets.part import Format, Mapped, refuse_unfinished
 from hpcdl.durable import publish
 from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from hpcdl.datasets.part import Layout, Pixels, Sample
+    from hpcdl.datasets.part import Layout, Sample
 
 IMAGES, LABELS, WRITTEN = "images.npy", "labels.npy", "written.txt"
 
 
-class RawReading:
+class RawReading(Mapped):
     """A part, mapped: a sample is read when its pixels are looked at."""
 
-    encoded = False
-
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        if (folder / WRITTEN).exists():
-            raise Mistake(f"{folder}: this part was not finished.", do="Go on: `hpcdl data make` once more.")
-        self._images = _map(folder / IMAGES, np.uint8, 4)
-        self.labels: NDArray[np.int64] = np.array(_map(folder / LABELS, np.int64, 1))
-        if len(self._images) != len(self.labels):
-            raise Mistake(f"{folder}: {len(self._images)} images have {len(self.labels)} labels.")
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every sample."""
-        height, width, channels = self._images.shape[1:]
-        return height, width, channels
-
-    def read(self, index: int) -> Pixels:
-        """A view of the map."""
-        return np.asarray(self._images[index])
-
-    def name(self, index: int) -> str:
-        """Samples have no names here."""
-        return f"{self._folder / IMAGES}[{index}]"
-
-    def close(self) -> None:
-        """The map goes with the last view of it."""
+        refuse_unfinished(folder, unfinished=(folder / WRITTEN).exists())
+        images, labels = _map(folder / IMAGES, np.uint8, 4), np.array(_map(folder / LABELS, np.int64, 1))
+        super().__init__(folder / IMAGES, images, labels)
 
 
 class RawWriting:

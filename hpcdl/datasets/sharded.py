@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hpcdl.datasets.part import refuse_unfinished
 from hpcdl.durable import publish
 from hpcdl.errors import Mistake
 
@@ -44,8 +45,7 @@ class ShardedReading(ABC):
     suffix: str
 
     def __init__(self, folder: Path) -> None:
-        if (folder / UNFINISHED).exists():
-            raise Mistake(f"{folder}: this part was not finished.", do="Go on: `hpcdl data make` once more.")
+        refuse_unfinished(folder, unfinished=(folder / UNFINISHED).exists())
         self.folder = folder
         self._lock = threading.Lock()
         self._open: dict[tuple[int, int], int] = {}

@@ -50,8 +50,9 @@ def test_four_ranks_beside_two_gpus_are_the_energy_of_two_gpus(tmp_path: Path) -
     if isinstance(launch.energy, EnergyResult):
         assert launch.energy.at("node").covers == "2 GPU boards"  # type: ignore[union-attr]
     else:
-        # Four ranks beside each other are not always steady; then neither figure is published.
+        # Four ranks beside each other are not always steady: then neither is published, for one and the same reason.
         assert isinstance(launch.images_per_s, Missing)
+        assert launch.energy.missing == launch.images_per_s.missing
 
 
 def test_where_nothing_measures_the_run_goes_on_and_the_energy_is_an_estimate(tmp_path: Path) -> None:
