@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hpcdl import preparation
-from hpcdl.plan import Job, Launch, NodeCheck, Size, hash_plan, resolve_training
+from hpcdl.plan import Job, Launch, NodeCheck, Size, resolve_training
 from hpcdl.spec import Benchmark, Launches, Train
-from hpcdl.store import new_run_id
 from hpcdl.walltime import estimate_walltime_s, parse_walltime_s
 
 if TYPE_CHECKING:
@@ -33,28 +31,14 @@ def prepare_examination(asked: Asked, store: Store, nodes: int) -> Job:
     site, longest_s = preparation.look_at_cluster(asked.site, sources)
     benchmark = _stand_for(nodes)
     launches = (_plan(benchmark, site, nodes),)
-    run_id = new_run_id()
     if site.slurm.walltime is not None:
         walltime_s = parse_walltime_s(site.slurm.walltime)
     else:
         estimate_s = estimate_walltime_s(launches, seen_step_s=None)
         walltime_s = min(estimate_s, longest_s or estimate_s)
         sources["slurm.walltime"] = "estimated: one look at each node"
-    return Job(
-        run_id=run_id,
-        benchmark_id=benchmark.benchmark_id,
-        plan_hash=hash_plan(benchmark, site, launches),
-        created_utc=datetime.now(UTC),
-        name=benchmark.name,
-        executor="slurm",
-        nodes=nodes,
-        walltime_s=walltime_s,
-        run_dir=str(store.root / run_id),
-        python=preparation.choose_python(site),
-        benchmark=benchmark,
-        site=site,
-        sources=sources,
-        launches=launches,
+    return preparation.assemble(
+        benchmark, site, launches, root=store.root, sources=sources, walltime_s=walltime_s
     )
 
 

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpcdl import delivery, local, slurm
 from hpcdl.errors import Mistake
@@ -127,24 +127,59 @@ def _make_job(
 ) -> Job:
     benchmark, site, sources = asked.benchmark, asked.site, dict(asked.sources)
     launches = make_launches(benchmark, site, sizes, launcher=launcher)
+    return assemble(
+        benchmark,
+        site,
+        launches,
+        root=store.root,
+        sources=sources,
+        walltime_s=_choose_walltime(asked, launches, store, sources, limit_s),
+        attempt=attempt,
+        tags=asked.tags,
+        executor="slurm" if launcher == "srun" else "local",
+    )
+
+
+def assemble(
+    benchmark: Benchmark,
+    site: Site,
+    launches: tuple[Launch, ...],
+    *,
+    root: Path,
+    sources: Sources,
+    walltime_s: int,
+    **other: Any,
+) -> Job:
+    """A job of these launches, with a run id of its own and a folder of that name below `root`.
+
+    Args:
+        benchmark: What is measured.
+        site: Where, with nothing left open.
+        launches: In their order; the largest says how many nodes there are.
+        root: The store.
+        sources: Where each value came from.
+        walltime_s: How long Slurm lets it run, s.
+        other: Further fields of the job; what is left out is a job for Slurm, with the Python that the site names.
+    """
     run_id = new_run_id()
+    usual = {
+        "name": benchmark.name,
+        "executor": "slurm",
+        "nodes": max(launch.nodes for launch in launches),
+        "python": choose_python(site),
+    }
     return Job(
         run_id=run_id,
         benchmark_id=benchmark.benchmark_id,
         plan_hash=hash_plan(benchmark, site, launches),
         created_utc=datetime.now(UTC),
-        attempt=attempt,
-        tags=asked.tags,
-        name=benchmark.name,
-        executor="slurm" if launcher == "srun" else "local",
-        nodes=max(launch.nodes for launch in launches),
-        walltime_s=_choose_walltime(asked, launches, store, sources, limit_s),
-        run_dir=str(store.root / run_id),
-        python=choose_python(site),
+        walltime_s=walltime_s,
+        run_dir=str(root / run_id),
         benchmark=benchmark,
         site=site,
         sources=sources,
         launches=launches,
+        **usual | other,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,7 @@ from hpcdl import delivery, preparation, slurm
 from hpcdl.acceptance.launches import PLANNERS
 from hpcdl.acceptance.rounds import TESTS, Ground, Round, RoundKind
 from hpcdl.errors import Mistake
-from hpcdl.plan import Job, Launch, hash_plan
 from hpcdl.spec import Benchmark, Launches, Train
-from hpcdl.store import new_run_id
 from hpcdl.walltime import estimate_walltime_s, parse_walltime_s
 
 if TYPE_CHECKING:
@@ -22,6 +19,7 @@ if TYPE_CHECKING:
     from hpcdl.acceptance.folder import Acceptance, AcceptanceFolder
     from hpcdl.acceptance.metrics import Test
     from hpcdl.acceptance.suite import Suite
+    from hpcdl.plan import Job, Launch
     from hpcdl.site import Site
 
 _TAG = "round:"
@@ -39,26 +37,20 @@ def plan_round(asked: Acceptance, folder: AcceptanceFolder, wanted: Round) -> Jo
     launches = plan_launches(asked.suite, wanted, ground, beside=Path(asked.suite_file).parent)
     site = _place(ground.site, wanted)
     benchmark = _stand_for(asked.suite, launches)
-    run_id = new_run_id()
     local = asked.executor == "local"
     if not local:
         delivery.check(site, folder.runs.root)
-    return Job(
-        run_id=run_id,
-        benchmark_id=benchmark.benchmark_id,
-        plan_hash=hash_plan(benchmark, site, launches),
-        created_utc=datetime.now(UTC),
+    return preparation.assemble(
+        benchmark,
+        site,
+        launches,
+        root=folder.runs.root,
+        sources=sources,
+        walltime_s=_choose_walltime(ground, launches, sources),
         tags=(f"{_TAG}{wanted.kind}",),
-        name=benchmark.name,
         executor=asked.executor,
         nodes=1 if local else wanted.count,
-        walltime_s=_choose_walltime(ground, launches, sources),
-        run_dir=str(folder.runs.root / run_id),
         python=preparation.find_python_here(site) if local else preparation.choose_python(site),
-        benchmark=benchmark,
-        site=site,
-        sources=sources,
-        launches=launches,
     )
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hpcdl import preparation, slurm
-from hpcdl.plan import Job, Launch, NodeCheck, cluster_sizes, hash_plan, make_launches
+from hpcdl.plan import Job, Launch, NodeCheck, cluster_sizes, make_launches
 from hpcdl.spec import Benchmark, Launches, Train
-from hpcdl.store import new_run_id
 from hpcdl.walltime import parse_walltime_s
 
 if TYPE_CHECKING:
@@ -49,23 +47,14 @@ def plan_check(wish: Wish, store: Store) -> Job:
     launches = plan_launches(replace(wish, site=site), nodes)
     sources["slurm.pmi"] = sources.get("slurm.pmi", "default")
     benchmark = _make_benchmark(wish, nodes, tasks=None)
-    run_id = new_run_id()
-    return Job(
-        run_id=run_id,
-        benchmark_id=benchmark.benchmark_id,
-        plan_hash=hash_plan(benchmark, site, launches),
-        created_utc=datetime.now(UTC),
-        tags=(NAME,),
-        name=NAME,
-        executor="slurm",
-        nodes=nodes,
-        walltime_s=min(WALLTIME_S, limit_s or WALLTIME_S),
-        run_dir=str(store.root / run_id),
-        python=preparation.choose_python(site),
-        benchmark=benchmark,
-        site=site,
+    return preparation.assemble(
+        benchmark,
+        site,
+        launches,
+        root=store.root,
         sources=sources,
-        launches=launches,
+        walltime_s=min(WALLTIME_S, limit_s or WALLTIME_S),
+        tags=(NAME,),
     )
 
 

@@ -124,9 +124,7 @@ def _quickly(monkeypatch):
     monkeypatch.setattr(jobs, "SETTLE_S", 0.0)
     monkeypatch.setattr(jobs, "SETTLE_BADLY_S", 0.0)
     numbers = itertools.count()
-    monkeypatch.setattr(
-        "hpcdl.acceptance.planning.new_run_id", lambda: f"20261127-0000{next(numbers):02d}-made"
-    )
+    monkeypatch.setattr("hpcdl.preparation.new_run_id", lambda: f"20261127-0000{next(numbers):02d}-made")
 
 
 def make_suite(*, reruns: int = 1, kernel: str = "fleet") -> Suite:
