@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -107,6 +108,10 @@ def cluster(running_cluster: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Ite
     if left := sorted(_jobs() - before):
         subprocess.run(["scancel", "--signal=KILL", "--full", *left], check=False)
         subprocess.run(["scancel", *left], check=False)
+        # What still runs would take the cores of the next test, and a quiet cluster would not be quiet.
+        deadline = time.monotonic() + 60
+        while _jobs() & set(left) and time.monotonic() < deadline:
+            time.sleep(0.2)
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_thirty_two_runs_in_one_store(tmp_path):
 
 
 def test_thirty_two_ranks_of_one_host_in_one_launch(tmp_path):
-    run = write_run(tmp_path, tasks_per_node=WRITERS, batch=1, site={"node": {"cores": WRITERS}})
+    run = write_run(tmp_path, tasks_per_node=WRITERS, batch=1, cores=WRITERS)
     [folder] = run.launches()
     run_all(write_into_one, folder)
     torn = []

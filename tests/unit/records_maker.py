@@ -48,6 +48,7 @@ def write_run(
     repeat: int = 1,
     tasks_per_node: int = 1,
     launcher: str = "srun",
+    cores: int = 8,
     run_id: str = "20261122-141200-k3f9",
     name: str = "scaling",
     launches: Mapping[str, Any] | None = None,
@@ -70,7 +71,7 @@ def write_run(
     )
     where = Site.model_validate({"name": "juno"} | dict(site or {}))
     lay_sizes = cluster_sizes if launcher == "srun" else local_sizes
-    sizes = lay_sizes(benchmark, where, cores=8)
+    sizes = lay_sizes(benchmark, where, cores=cores)
     job = Job(
         run_id=run_id,
         benchmark_id=benchmark.benchmark_id,
