@@ -18,7 +18,7 @@ sys.path.insert(1, str(ROOT))
 from hpcdl.estimates.intervals import Interval, estimate_over_repeats
 
 MAKING_TARGET, READING_TARGET = 1.5, 10.0
-TREE = ["--classes", "4", "--per-class", "400", "--size", "420"]
+TREE = ["--classes", "4", "--per-class", "800", "--size", "420"]
 PAIRS = 4
 
 # One process, one image after the other, as in every recipe for Caffe's convert_imageset in Python.

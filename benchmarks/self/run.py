@@ -45,7 +45,7 @@ BENCHES: dict[str, tuple[Callable[[], list[Row]], str]] = {
     "sampling": (sampling.measure, "about 3 minutes"),
     "pages": (pages.measure, "about a minute, and 500 MB of disk"),
     "loading": (loading.measure, "a minute"),
-    "making": (making.measure, "about 2 minutes, and 500 MB of disk"),
+    "making": (making.measure, "about 3 minutes, and 1 GB of disk"),
     "diagnosis": (diagnosis.measure, "about 2 minutes"),
     "listing": (listing.measure, "about a minute"),
 }

@@ -113,6 +113,11 @@ class Indexed(ABC):
         """Whether an augmentation draws anything."""
         return True
 
+    @property
+    def _stays(self) -> bool:
+        """Whether the memory of what is picked stays as it is until the source is closed."""
+        return False
+
     def _feed(self, indices: Indices) -> tuple[Items, Indices]:
         return self._pick(indices), self._labels[indices]
 
@@ -124,6 +129,7 @@ class Indexed(ABC):
             lambda dali, items, numbers: self._lay_out(dali, items, numbers, augment=augment),
             batch=self._request.training.local_batch,
             drawn=drawn,
+            stays=self._stays,
         )
         self._closing.callback(feed.close)
         self._closing.callback(stream.close)

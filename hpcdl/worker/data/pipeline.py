@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
+from itertools import tee
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,16 +83,24 @@ class Stream:
     Tensors are DALI's own memory, not copies: its executor gives memory to later batches only after the last
     tensor that looks at it is gone.
 
+    Args:
+        request: Names device, threads and memory format.
+        feed: What each batch is made from.
+        graph: How it is made.
+        batch: Images of a batch; the last one may have fewer.
+        drawn: Whether the feed says what was drawn.
+        stays: Whether the memory of the items outlives the stream, so that DALI need not copy it.
+
     Raises:
         Mistake: DALI is missing.
         Failure: The pipeline cannot be built; while iterating, where a file cannot be read or decoded.
     """
 
     def __init__(
-        self, request: Request, feed: Feed, graph: Graph, *, batch: int, drawn: bool = False
+        self, request: Request, feed: Feed, graph: Graph, *, batch: int, drawn: bool = False, stays: bool = False
     ) -> None:
         self._channels_last = request.memory_format == torch.channels_last
-        self._pipeline: Any = _build(load(), request, feed, graph, batch, drawn=drawn)
+        self._pipeline: Any = _build(load(), request, feed, graph, batch, drawn=drawn, stays=stays)
 
     def __iter__(self) -> Stream:
         return self
@@ -118,7 +127,9 @@ class Stream:
         self._pipeline = None
 
 
-def _build(dali: Dali, request: Request, feed: Feed, graph: Graph, batch: int, *, drawn: bool) -> Any:
+def _build(
+    dali: Dali, request: Request, feed: Feed, graph: Graph, batch: int, *, drawn: bool, stays: bool
+) -> Any:
     pipeline = dali.pipeline(
         batch_size=batch,
         num_threads=request.threads,
@@ -129,7 +140,10 @@ def _build(dali: Dali, request: Request, feed: Feed, graph: Graph, batch: int, *
     on_gpu = request.device.type == "cuda"
     try:
         with pipeline, nullcontext() if on_gpu else hushed(NO_GPU):
-            items, labels, *rest = dali.fn.external_source(source=feed, num_outputs=2 + drawn, batch=True)
+            images, numbers = tee(feed)
+            # To a GPU it is copied in any case, and from memory of DALI's own that is faster.
+            items = dali.fn.external_source(source=(one[0] for one in images), no_copy=stays and not on_gpu)
+            labels, *rest = dali.fn.external_source(source=(one[1:] for one in numbers), num_outputs=1 + drawn)
             outputs = (graph(dali, items, rest[0] if rest else None), labels)
             pipeline.set_outputs(*(output.gpu() if on_gpu else output for output in outputs))
             pipeline.build()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcdl.datasets.formats import find_format
-from hpcdl.datasets.part import list_files
+from hpcdl.datasets.part import Mapped, list_files
 from hpcdl.datasets.recognition import recognise
 from hpcdl.datasets.split import hold_out, share
 from hpcdl.datasets.tree import HELD_OUT_SHARE
@@ -88,6 +88,10 @@ class Stored(Indexed):
     @property
     def _is_random(self) -> bool:
         return is_random(self._request.training.augmentation)
+
+    @property
+    def _stays(self) -> bool:
+        return all(isinstance(part, Mapped) for part in self._parts)
 
     def _pick(self, indices: Indices) -> Items:
         samples = [part.read(place) for part, place in map(self._locate, indices.tolist())]
