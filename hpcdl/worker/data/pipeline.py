@@ -97,7 +97,14 @@ class Stream:
     """
 
     def __init__(
-        self, request: Request, feed: Feed, graph: Graph, *, batch: int, drawn: bool = False, stays: bool = False
+        self,
+        request: Request,
+        feed: Feed,
+        graph: Graph,
+        *,
+        batch: int,
+        drawn: bool = False,
+        stays: bool = False,
     ) -> None:
         self._channels_last = request.memory_format == torch.channels_last
         self._pipeline: Any = _build(load(), request, feed, graph, batch, drawn=drawn, stays=stays)
@@ -143,7 +150,9 @@ def _build(
             images, numbers = tee(feed)
             # To a GPU it is copied in any case, and from memory of DALI's own that is faster.
             items = dali.fn.external_source(source=(one[0] for one in images), no_copy=stays and not on_gpu)
-            labels, *rest = dali.fn.external_source(source=(one[1:] for one in numbers), num_outputs=1 + drawn)
+            labels, *rest = dali.fn.external_source(
+                source=(one[1:] for one in numbers), num_outputs=1 + drawn
+            )
             outputs = (graph(dali, items, rest[0] if rest else None), labels)
             pipeline.set_outputs(*(output.gpu() if on_gpu else output for output in outputs))
             pipeline.build()
