@@ -27,6 +27,7 @@ from hpcdl.cli import (
     start,
     tune,
 )
+from hpcdl.cli.later import Later
 
 app = typer.Typer(
     name="hpcdl",
@@ -61,13 +62,13 @@ app.command("run", rich_help_panel="Measure")(start.run)
 app.command("tune", rich_help_panel="Measure")(tune.tune)
 app.command("probe", rich_help_panel="Measure")(probe.probe)
 app.add_typer(
-    accept.app,
+    Later(accept.app),
     name="accept",
     rich_help_panel="Measure",
     help="Accept a cluster: test its nodes, name the bad ones, certify.",
 )
 app.add_typer(
-    baseline.app,
+    Later(baseline.app),
     name="baseline",
     rich_help_panel="Know",
     help="What accepted hardware did, for later fleets and weeks.",
@@ -82,7 +83,7 @@ app.command("compare", rich_help_panel="Conclude")(judge.compare)
 app.command("predict", rich_help_panel="Conclude")(judge.predict)
 app.command("history", rich_help_panel="Conclude")(history.history)
 app.add_typer(
-    estimate.app,
+    Later(estimate.app),
     name="estimate",
     rich_help_panel="Conclude",
     help="What follows from measurements: equivalent systems, time to train.",
@@ -92,15 +93,15 @@ app.command("models", rich_help_panel="Know")(models.models)
 app.command("published", rich_help_panel="Know")(published.published)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)
 app.command("completion", rich_help_panel="Know")(completion.completion)
-app.add_typer(data.app, name="data", rich_help_panel="Know", help="Look at training data.")
+app.add_typer(Later(data.app), name="data", rich_help_panel="Know", help="Look at training data.")
 app.add_typer(
-    site.app,
+    Later(site.app),
     name="site",
     rich_help_panel="Know",
     help="The site file: written from what Slurm tells, shown, proven.",
 )
 app.add_typer(
-    power.app,
+    Later(power.app),
     name="power",
     rich_help_panel="Know",
     help="Power: what can be metered, now and of any command.",

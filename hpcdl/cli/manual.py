@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from hpcdl.cli.later import Later
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -204,8 +206,9 @@ def walk(app: typer.Typer, prefix: str = "") -> Iterator[tuple[str, CommandInfo]
         name = command.name or (command.callback.__name__.replace("_", "-") if command.callback else "")
         yield f"{prefix}{name}", command
     for group in app.registered_groups:
-        if group.typer_instance is not None:
-            yield from walk(group.typer_instance, f"{prefix}{group.name} ")
+        found = group.typer_instance
+        if found is not None:
+            yield from walk(found.whole if isinstance(found, Later) else found, f"{prefix}{group.name} ")
 
 
 def write_epilog(page: Page) -> str:
