@@ -47,14 +47,16 @@ def decode(message: bytes) -> tuple[int, Content]:
     return label, data if numbers[ENCODED] else _unpack(numbers, data)
 
 
-def read_label(message: bytes) -> int:
-    """The label alone.
+def read_head(message: bytes) -> tuple[int, tuple[int, int, int] | None]:
+    """Label, and (height, width, channels) as it says them; None: it holds an encoded image.
 
     Raises:
         ValueError: It is no Datum.
     """
-    found = [value for number, _, value in wire.read_fields(message) if number == LABEL]
-    return wire.to_signed(found[-1]) if found and isinstance(found[-1], int) else 0
+    numbers = {number: value for number, _, value in wire.read_fields(message) if isinstance(value, int)}
+    height, width, channels = (numbers.get(number, 0) for number in (HEIGHT, WIDTH, CHANNELS))
+    label = wire.to_signed(numbers.get(LABEL, 0))
+    return label, None if numbers.get(ENCODED) else (height, width, channels)
 
 
 def _unpack(numbers: dict[int, int], data: bytes) -> Pixels:

@@ -46,32 +46,42 @@ class KeyedReading(ABC):
         self._lock = threading.Lock()
         refuse_unfinished(folder, unfinished=(folder / UNFINISHED).exists())
         self._keys: list[bytes] | None = None
-        self.labels = self._read_labels()
+        self.shape: tuple[int, int, int] | None = None
+        own = folder / LABELS
+        self.labels = self._read_own_labels(own) if own.is_file() else self._look_through()
         if not len(self.labels):
             raise Mistake(f"{folder}: this database is empty.")
         first = self.read(0)
         self.encoded = isinstance(first, bytes)
-        self.shape = None if isinstance(first, bytes) else (first.shape[0], first.shape[1], first.shape[2])
+        if self._keys is None and not isinstance(first, bytes):
+            # One that hpcdl made: its pixels are all of one size.
+            self.shape = first.shape[0], first.shape[1], first.shape[2]
 
-    def _read_labels(self) -> NDArray[np.int64]:
-        own = self.folder / LABELS
-        if own.is_file():
-            try:
-                labels: NDArray[np.int64] = np.load(own, allow_pickle=False).astype(np.int64)
-            except (OSError, ValueError, EOFError) as problem:
-                raise Mistake(f"{own}: cannot be read ({problem}).") from None
-            if self.count() == len(labels) and labels.ndim == 1:
-                return labels
+    def _read_own_labels(self, own: Path) -> NDArray[np.int64]:
+        try:
+            labels: NDArray[np.int64] = np.load(own, allow_pickle=False).astype(np.int64)
+        except (OSError, ValueError, EOFError) as problem:
+            raise Mistake(f"{own}: cannot be read ({problem}).") from None
+        if self.count() != len(labels) or labels.ndim != 1:
             raise Mistake(
                 f"{self.folder}: {self.count()} samples have {len(labels)} labels in {LABELS}.",
                 do="Copy the data set again.",
             )
-        keys, labels_seen = [], []
+        return labels
+
+    def _look_through(self) -> NDArray[np.int64]:
+        """Keys, labels and sizes of a database that somebody else made."""
+        keys, labels, shapes = [], [], set()
         for key, value in self.items():
+            label, shape = self._decode(datum.read_head, key, value)
             keys.append(key)
-            labels_seen.append(self._decode(datum.read_label, key, value))
+            labels.append(label)
+            shapes.add(shape)
+        if None in shapes and len(shapes) > 1:
+            raise Mistake(f"{self.folder}: some of its samples are encoded, and some are pixels.")
         self._keys = keys
-        return np.array(labels_seen, dtype=np.int64)
+        self.shape = shapes.pop() if len(shapes) == 1 else None
+        return np.array(labels, dtype=np.int64)
 
     def read(self, index: int) -> Content:
         """The Datum's image."""
@@ -125,7 +135,7 @@ class KeyedWriting(ABC):
         self.folder = folder
         self._pending: list[tuple[bytes, bytes]] = []
         self._pending_bytes = 0
-        self._labels = [datum.read_label(value) for _, value in self.begin()]
+        self._labels = [datum.read_head(value)[0] for _, value in self.begin()]
         self.written = len(self._labels)
 
     def add(self, sample: Sample) -> None:

@@ -7,6 +7,7 @@ that DALI's own tools write; where there is none, the shard is looked through on
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,12 +82,21 @@ class ShardedReading(ABC):
         """
         shard, offset, size = self._entries[index].tolist()
         try:
-            content = os.pread(self._descriptor(shard), size, offset)
+            content = self._read_at(shard, size, offset)
         except OSError as problem:
             raise Mistake(f"{self.name(index)}: cannot be read ({problem.strerror}).") from None
         if len(content) < size:
             raise Mistake(f"{self.name(index)}: the file is cut off.", do="Copy the data set again.")
         return content
+
+    def _read_at(self, shard: int, size: int, offset: int) -> bytes:
+        if len(self._shards) <= _count_kept_open():
+            return os.pread(self._descriptor(shard), size, offset)
+        descriptor = os.open(self._shards[shard], os.O_RDONLY)
+        try:
+            return os.pread(descriptor, size, offset)
+        finally:
+            os.close(descriptor)
 
     def _descriptor(self, shard: int) -> int:
         with self._lock:
@@ -175,6 +185,14 @@ class ShardedWriting(ABC):
     @abstractmethod
     def list_labels(self) -> list[int]:
         """The labels in the shards that are there."""
+
+
+def _count_kept_open() -> int:
+    """Shards of one part that may stay open: half of the process's files are for others, and there may be two parts.
+
+    With more than that each sample opens its shard, which costs time but no training (`ulimit -n` is the limit).
+    """
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
 
 
 def list_shards(folder: Path, suffix: str, *, may_be_empty: bool = False) -> list[Path]:

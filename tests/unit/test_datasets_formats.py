@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hpcdl.datasets import sharded
 from hpcdl.datasets.formats import FORMATS, find_format
 from hpcdl.datasets.part import Layout, Sample
 from hpcdl.datasets.pixels import encode
@@ -144,6 +146,18 @@ def _read_until_refused(name, folder, samples):
         return problem.what
     part.close()
     return None
+
+
+@pytest.mark.parametrize("name", ["tfrecord", "webdataset"])
+def test_more_shards_than_files_may_be_open_are_read(tmp_path, monkeypatch, name):
+    samples = make_samples(encoded=True)
+    write(tmp_path / "part", name, samples, flush_every=1)
+    assert len(sharded.list_shards(tmp_path / "part", FORMATS[name].open(tmp_path / "part").suffix)) == COUNT
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(sharded.resource, "getrlimit", lambda _: (4 * (COUNT - 1), 4096))
+    part = FORMATS[name].open(tmp_path / "part")
+    assert [part.read(index) for index in range(COUNT)] == [sample.content for sample in samples]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in INDEXED}))

@@ -128,13 +128,14 @@ def test_a_raw_datum_is_caffes_both_ways(pixels, label):
     read = CAFFE["Datum"].FromString(datum.encode(label, pixels))
     assert (read.label, read.encoded) == (label, False)
     assert read == theirs
-    assert datum.read_label(theirs.SerializeToString()) == label
+    assert datum.read_head(theirs.SerializeToString()) == (label, pixels.shape)
 
 
 @given(st.binary(max_size=50), st.integers(0, 2**31 - 1))
 def test_an_encoded_datum_is_caffes_both_ways(content, label):
     theirs = CAFFE["Datum"](data=content, label=label, encoded=True)
     assert datum.decode(theirs.SerializeToString()) == (label, content)
+    assert datum.read_head(theirs.SerializeToString()) == (label, None)
     assert CAFFE["Datum"].FromString(datum.encode(label, content)) == theirs
 
 
@@ -218,6 +219,25 @@ def test_lmdb_of_caffe_is_read_pixel_by_pixel(tmp_path):
     part = FORMATS["lmdb"].open(found.parts["val"])
     assert "00000002_n01440764/2.JPEG" in part.name(2)
     check_ours(part, IMAGES)
+
+
+def write_caffe_lmdb(folder, values):
+    folder.mkdir()
+    with lmdb.open(str(folder), map_size=2**24) as environment, environment.begin(write=True) as all_:
+        for index, value in enumerate(values):
+            all_.put(b"%08d" % index, value.SerializeToString())
+    return folder
+
+
+def test_lmdb_of_caffe_with_pixels_of_several_sizes_has_no_one_shape(tmp_path):
+    alike = [caffe_datum(np.full((6, 8, 3), index, dtype=np.uint8), index) for index in range(3)]
+    wider = caffe_datum(np.zeros((6, 9, 3), dtype=np.uint8), 3)
+    encoded = CAFFE["Datum"](data=b"a JPEG", label=4, encoded=True)
+    assert FORMATS["lmdb"].open(write_caffe_lmdb(tmp_path / "alike", alike)).shape == (6, 8, 3)
+    assert FORMATS["lmdb"].open(write_caffe_lmdb(tmp_path / "mixed", [*alike, wider])).shape is None
+    both = write_caffe_lmdb(tmp_path / "both", [*alike, encoded])
+    with pytest.raises(Mistake, match=r"some of its samples are encoded, and some are pixels"):
+        FORMATS["lmdb"].open(both)
 
 
 def test_leveldb_both_ways(tmp_path):
