@@ -38,7 +38,9 @@ def recognise(root: Path) -> Found:
         Mistake: There is no such folder, its manifest cannot be used, or a part that it names is not there.
     """
     if not root.is_dir():
-        raise Mistake(f"there is no data folder {root}.", do="Give the root of a data set: the folder above its parts.")
+        raise Mistake(
+            f"there is no data folder {root}.", do="Give the root of a data set: the folder above its parts."
+        )
     manifest = read_manifest(root)
     if manifest is not None:
         return _follow(root, manifest)
