@@ -38,6 +38,8 @@ DIGITS_TRAINING_IMAGES = 1438
 SMALL_NETWORK_FLOPS = 1e9
 # Looks double, so that this many times the first number of steps are five looks.
 STEPS_GROW_TO = 16
+# Ranks of a rehearsal share one machine's cores, and each takes the memory of a whole PyTorch.
+MOST_RANKS_OF_A_CORE = 16
 
 
 class Variant(NamedTuple):
@@ -231,7 +233,7 @@ def local_sizes(benchmark: Benchmark, site: Site, *, cores: int) -> tuple[Size, 
     All launches give a rank the same number of cores, so that the small ones are a fair base for the large.
 
     Raises:
-        Mistake: More ranks than GPUs, where there are GPUs to be used.
+        Mistake: More ranks than GPUs, where there are GPUs to be used; or far more than cores.
     """
     each = benchmark.launches.tasks_per_node or 1
     ranks = [nodes * each for nodes in benchmark.launches.nodes]
@@ -240,6 +242,12 @@ def local_sizes(benchmark: Benchmark, site: Site, *, cores: int) -> tuple[Size, 
         raise Mistake(
             f"{max(ranks)} ranks cannot have a GPU each: there are {gpus} here.",
             do="Use fewer --ranks, or train with --device cpu.",
+        )
+    if max(ranks) > MOST_RANKS_OF_A_CORE * cores:
+        raise Mistake(
+            f"{max(ranks)} ranks on {cores} core{'s' if cores > 1 else ''} would wait for each other, "
+            "and fill the memory.",
+            do=f"Use at most {MOST_RANKS_OF_A_CORE * cores} --ranks here, or `hpcdl submit` to a cluster.",
         )
     share, threads = max(1, cores // max(ranks)), site.node.threads_per_core or 1
     return tuple(

@@ -157,6 +157,12 @@ def test_here_more_ranks_than_cores_share_one():
     assert (size.tasks_per_node, size.cpus_per_task) == (5, 1)
 
 
+def test_far_more_ranks_than_cores_are_refused_before_they_fill_the_memory():
+    assert local_sizes(ask({"nodes": [32]}), Site(), cores=2)
+    with pytest.raises(Mistake, match=r"33 ranks on 2 cores .* memory"):
+        local_sizes(ask({"nodes": [33]}), Site(), cores=2)
+
+
 # ---- Launches ----
 
 
