@@ -286,6 +286,11 @@ def make_launches(
             "this job would hold no launch: a probe needs at least two ranks.",
             do="Ask for more --nodes or --ranks.",
         )
+    if benchmark.train.compression != "none" and max(_count_ranks(size) for size in sizes) == 1:
+        raise Mistake(
+            "compression is of gradients on their way to other ranks, and there is one rank alone.",
+            do="Ask for more --nodes or --ranks, or leave out --compression.",
+        )
     return tuple(
         Launch(
             index=index,

@@ -59,10 +59,8 @@ def tune(
 
     from hpcdl.cli import screen
     from hpcdl.cli.follow import end_as_interrupted
-    from hpcdl.report.tuned import describe_tuned
+    from hpcdl.report.tuned import describe_candidates, describe_tuned
     from hpcdl.tuning.candidates import list_candidates
-    from hpcdl.tuning.search import Finding as _Finding
-    from hpcdl.tuning.search import Tuned as _Tuned
     from hpcdl.tuning.search import search
     from hpcdl.tuning.trials import Trials
 
@@ -74,8 +72,7 @@ def tune(
     candidates = list_candidates(launch, lower_precision=lower_precision)
     model = launch.train.model
     if dry_run:
-        untried = tuple(_Finding(one, "not tried", reason="--dry-run") for one in candidates)
-        screen.show(describe_tuned(model, _Tuned({}, untried), kept_in="nothing was tried"), as_json=as_json)
+        screen.show(describe_candidates(model, candidates), as_json=as_json)
         return
     begin_s = time.monotonic()
 
@@ -101,7 +98,7 @@ def _read_budget(text: str) -> float:
 
     seconds = read_seconds(text)
     if not isinstance(seconds, float) or seconds <= 0:
-        raise Mistake(f"--budget {text}: a time is needed.", do="Write --budget 10m, or 600s.")
+        raise Mistake(f"--budget {text}: a time above 0 is needed.", do="Write --budget 10m, or 600s.")
     return seconds
 
 

@@ -93,7 +93,11 @@ def _open_links(folder: Path, links: Path) -> Any:
                 shutil.copyfile(file, links / file.name)
         return plyvel.DB(str(links), create_if_missing=False, paranoid_checks=True)
     except (plyvel.Error, OSError) as problem:
-        raise Mistake(f"{folder}: cannot be opened as LevelDB ({_cut(problem)}).") from None
+        words = _cut(problem).replace(str(links), str(folder))
+        raise Mistake(
+            f"{folder}: cannot be opened as LevelDB ({words}).",
+            do="A file is missing or damaged: copy the data set again.",
+        ) from None
 
 
 def _cut(problem: Exception) -> str:
@@ -133,4 +137,12 @@ def _holds(folder: Path) -> bool:
     return (folder / "CURRENT").is_file() and any(folder.glob("MANIFEST-*"))
 
 
-LEVELDB = Format("leveldb", open=LevelReading, create=LevelWriting, holds=_holds, encoded=True, pixels=True)
+LEVELDB = Format(
+    "leveldb",
+    open=LevelReading,
+    create=LevelWriting,
+    holds=_holds,
+    encoded=True,
+    pixels=True,
+    library="plyvel",
+)

@@ -128,4 +128,6 @@ def _holds(folder: Path) -> bool:
     return (folder / DATA).is_file()
 
 
-LMDB = Format("lmdb", open=LmdbReading, create=LmdbWriting, holds=_holds, encoded=True, pixels=True)
+LMDB = Format(
+    "lmdb", open=LmdbReading, create=LmdbWriting, holds=_holds, encoded=True, pixels=True, library="lmdb"
+)

@@ -62,10 +62,10 @@ class Crew:
         with ProcessPoolExecutor(self.workers, context, _prepare, (self.root, self.part, task)) as pool:
             try:
                 yield from self._collect(pool, indices)
-            except BrokenProcessPool:
+            except (BrokenProcessPool, EOFError, ConnectionError):
                 raise Failure(
-                    "a process that reads the data set was killed.",
-                    do="Is there memory enough? Use fewer --workers.",
+                    "a process that reads the data set was killed, or could not be started.",
+                    do="Is there memory enough? Use fewer --workers, or --workers 1.",
                 ) from None
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)

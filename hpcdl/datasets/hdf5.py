@@ -38,7 +38,10 @@ class Hdf5Reading:
         try:
             self._look(self._file())
         except (OSError, RuntimeError, KeyError, ValueError) as problem:
-            raise Mistake(f"{self._path}: cannot be read as HDF5 ({_first_line(problem)}).") from None
+            raise Mistake(
+                f"{self._path}: cannot be read as HDF5 ({_first_line(problem)}).",
+                do="It may be cut off: copy the data set again.",
+            ) from None
 
     def _look(self, file: Any) -> None:
         refuse_unfinished(self._path, unfinished=WRITTEN in file.attrs)
@@ -159,4 +162,6 @@ def _holds(folder: Path) -> bool:
     return folder.is_dir() and any(file.suffix in SUFFIXES for file in folder.iterdir())
 
 
-HDF5 = Format("hdf5", open=Hdf5Reading, create=Hdf5Writing, holds=_holds, encoded=True, pixels=True)
+HDF5 = Format(
+    "hdf5", open=Hdf5Reading, create=Hdf5Writing, holds=_holds, encoded=True, pixels=True, library="h5py"
+)

@@ -18,9 +18,9 @@ from hpcdl.datasets import manifest as manifests
 from hpcdl.datasets.crew import Crew
 from hpcdl.datasets.digest import KeptDigests, digest_part, digest_sample, digests_path
 from hpcdl.datasets.formats import find_format
-from hpcdl.datasets.manifest import Making, Manifest, PartManifest
+from hpcdl.datasets.manifest import JOURNAL, Making, Manifest, PartManifest
 from hpcdl.datasets.origin import open_origin
-from hpcdl.datasets.part import Layout, Sample
+from hpcdl.datasets.part import Layout, Sample, import_library
 from hpcdl.datasets.pixels import Change, Undecodable, change
 from hpcdl.datasets.split import hold_out
 from hpcdl.durable import publish, publish_record
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     Indices = NDArray[np.int64]
 
-JOURNAL = "making.json"
 # How often what was written is made safe, in samples: a making that was killed loses at most so many.
 SAFE_EVERY = 512
 # Beside the seed, so that this order has nothing in common with what training draws.
@@ -92,9 +91,10 @@ def make(source: Path, target: Path, wanted: Wanted, *, workers: int, watcher: W
             is something else at the target.
         Failure: The disk is full, or a process was killed: what was written stays, and is gone on with.
     """
-    origin = open_origin(source)
     _check_format(wanted)
-    _check_target(source, target)
+    origin = open_origin(source)
+    with _named(target):
+        _check_target(source, target)
     plans = _choose_samples(origin, wanted)
     skipped: list[tuple[str, str]] = []
     if wanted.skip_bad:
@@ -102,7 +102,8 @@ def make(source: Path, target: Path, wanted: Wanted, *, workers: int, watcher: W
             good, bad = _sift(Crew(source, part, workers), indices, watcher, name)
             plans[name] = (part, good)
             skipped += bad
-    _begin(target, source, wanted, {name: len(indices) for name, (_, indices) in plans.items()})
+    with _named(target):
+        _begin(target, source, wanted, {name: len(indices) for name, (_, indices) in plans.items()})
     parts: dict[PartName, PartManifest] = {}
     shapes: set[tuple[int, int, int] | None] = set()
     encoded = False
@@ -139,8 +140,22 @@ def make(source: Path, target: Path, wanted: Wanted, *, workers: int, watcher: W
     return Made(done, tuple(skipped))
 
 
+@contextlib.contextmanager
+def _named(target: Path) -> Iterator[None]:
+    """What the system says of a place where nothing can be made is said of the place that was asked for."""
+    try:
+        yield
+    except OSError as problem:
+        raise Mistake(
+            f"{target}: cannot be made ({problem.strerror or problem}).", do="Name another place."
+        ) from None
+
+
 def _check_format(wanted: Wanted) -> None:
     format_ = find_format(wanted.format)
+    if format_.library is not None:
+        # Before there is a folder that nobody could go on with.
+        import_library(format_.library)
     if wanted.change.encoding == "none" and not format_.pixels:
         raise Mistake(f"{wanted.format} holds encoded images only.", do="Leave out --encoded none.")
     if wanted.change.encoding in {"jpeg", "png"} and not format_.encoded:

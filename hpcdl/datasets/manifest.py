@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 FormatName = Literal["folder", "lmdb", "leveldb", "hdf5", "idx", "tfrecord", "webdataset", "raw"]
 PartName = Literal["train", "val"]
 FILE = "dataset.json"
+# What was asked of a making that is under way; gone when the data set is complete.
+JOURNAL = "making.json"
 
 
 class PartManifest(Frozen):

@@ -113,6 +113,7 @@ class Format:
         holds: Whether a folder is a part in this format, judged by names alone.
         encoded: Whether parts can hold encoded images.
         pixels: Whether parts can hold pixels.
+        library: What has to be installed for it, by the name that is imported.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Format:
     holds: Callable[[Path], bool]
     encoded: bool
     pixels: bool
+    library: str | None = None
 
 
 def refuse_unfinished(place: Path, *, unfinished: bool) -> None:

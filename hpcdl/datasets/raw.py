@@ -71,7 +71,10 @@ def _map(path: Path, kind: Any, dimensions: int) -> Any:
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as problem:
-        raise Mistake(f"{path}: cannot be read as an array of numpy ({problem}).") from None
+        raise Mistake(
+            f"{path}: cannot be read as an array of numpy ({problem}).",
+            do="It may be cut off: copy the data set again.",
+        ) from None
     if found.dtype != kind or found.ndim != dimensions or not len(found):
         raise Mistake(
             f"{path}: {found.shape} of {found.dtype} is not what a part of raw pixels has: "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from hpcdl.datasets.formats import FORMATS
-from hpcdl.datasets.manifest import FormatName, Manifest, PartName, read_manifest
+from hpcdl.datasets.manifest import JOURNAL, FormatName, Manifest, PartName, read_manifest
 from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ def recognise(root: Path) -> Found:
     manifest = read_manifest(root)
     if manifest is not None:
         return _follow(root, manifest)
+    if (root / JOURNAL).is_file():
+        raise Mistake(
+            f"{root}: this data set is not finished.",
+            do="Give the `hpcdl data make` that began it once more: it goes on from there.",
+        )
     for format_ in FORMATS.values():
         parts = _find_parts(root, format_)
         if parts:

@@ -213,5 +213,11 @@ def _holds(folder: Path) -> bool:
 
 
 TFRECORD = Format(
-    "tfrecord", open=TfrecordReading, create=TfrecordWriting, holds=_holds, encoded=True, pixels=False
+    "tfrecord",
+    open=TfrecordReading,
+    create=TfrecordWriting,
+    holds=_holds,
+    encoded=True,
+    pixels=False,
+    library="google_crc32c",
 )

@@ -226,6 +226,7 @@ class Report:
         "data-mean",
         "data-info",
         "tuned",
+        "candidates",
         "site",
     ]
     title: str

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcdl.report.content import Cell, Column, Fact, Note, Quantity, Report, Table
+from hpcdl.tuning.search import FEWEST_PAIRS, MOST_PAIRS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hpcdl.estimates.intervals import Interval
+    from hpcdl.tuning.candidates import Candidate
     from hpcdl.tuning.search import Finding, Tuned
 
 # A bar of so many characters is twice as fast; the other half is for what is slower.
@@ -48,6 +52,21 @@ def describe_tuned(model: str, tuned: Tuned, *, kept_in: str, told: tuple[str, .
         title=f"{model} on this node",
         sections=(Table("settings", "Settings", columns, rows, facts, (caption,)),),
         notes=tuple(notes),
+    )
+
+
+def describe_candidates(model: str, candidates: Sequence[Candidate]) -> Report:
+    """What would be tried."""
+    columns = (
+        Column("setting", "setting", left=True),
+        Column("numerics", "changes what is computed", left=True),
+    )
+    rows = tuple((one.text, "yes" if one.numerics else "no") for one in candidates)
+    caption = f"each by {FEWEST_PAIRS + 1} to {MOST_PAIRS} pairs of launches, until the budget is spent"
+    return Report(
+        kind="candidates",
+        title=f"{model} on this node",
+        sections=(Table("candidates", "Settings that would be tried", columns, rows, (), (caption,)),),
     )
 
 

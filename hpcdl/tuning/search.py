@@ -106,10 +106,21 @@ def _try(
         logs.append(math.log(changed.images_per_s / without.images_per_s))
         outcome = _judge(logs)
         if outcome is not None:
-            return Finding(candidate, outcome, _worth(logs), len(logs))
-    worth = _worth(logs) if len(logs) > 1 else None
-    spent = time_left_s() <= 0
-    return Finding(candidate, "undecided", worth, len(logs), "the time was spent" if spent else "")
+            return _conclude(candidate, outcome, logs)
+    return _conclude(candidate, "undecided", logs, spent=time_left_s() <= 0)
+
+
+def _conclude(
+    candidate: Candidate, outcome: Outcome, logs: Sequence[float], *, spent: bool = False
+) -> Finding:
+    """With its worth, where there are pairs enough for an interval that says something."""
+    reasons = ["the time was spent"] if spent else []
+    if len(logs) < FEWEST_PAIRS:
+        pairs = f"{len(logs)} pair{'' if len(logs) == 1 else 's'}"
+        most = f", at most {math.exp(max(logs)):.2f} times as fast" if outcome == "slower" else ""
+        reasons.append(f"{pairs}{most}: {FEWEST_PAIRS} are the fewest for an interval")
+        return Finding(candidate, outcome, None, len(logs), "; ".join(reasons))
+    return Finding(candidate, outcome, _worth(logs), len(logs), "; ".join(reasons))
 
 
 def _judge(logs: Sequence[float]) -> Outcome | None:
