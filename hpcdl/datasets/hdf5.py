@@ -110,7 +110,8 @@ class Hdf5Writing:
             ) from None
         if "images" not in self._file:
             self._lay_out(h5py, layout)
-        self.written = int(self._file.attrs[WRITTEN])
+        # Without the count it is complete, and another part of the data set is what was broken off.
+        self.written = int(self._file.attrs.get(WRITTEN, layout.samples))
         self._next = self.written
         self._images, self._labels = self._file["images"], self._file["labels"]
         self._encoded = layout.encoded

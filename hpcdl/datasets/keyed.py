@@ -29,8 +29,6 @@ T = TypeVar("T")
 
 LABELS = "labels.npy"
 UNFINISHED = "unfinished"
-# What is kept in memory before it is made safe.
-PENDING_BYTES = 64 * 2**20
 
 
 def make_key(index: int) -> bytes:
@@ -134,7 +132,6 @@ class KeyedWriting(ABC):
         (folder / UNFINISHED).touch()
         self.folder = folder
         self._pending: list[tuple[bytes, bytes]] = []
-        self._pending_bytes = 0
         self._labels = [datum.read_head(value)[0] for _, value in self.begin()]
         self.written = len(self._labels)
 
@@ -143,15 +140,11 @@ class KeyedWriting(ABC):
         value = datum.encode(sample.label, sample.content)
         self._pending.append((make_key(len(self._labels)), value))
         self._labels.append(sample.label)
-        self._pending_bytes += len(value)
-        if self._pending_bytes > PENDING_BYTES:
-            self.flush()
 
     def flush(self) -> None:
         """One transaction."""
         self.put(self._pending)
         self._pending.clear()
-        self._pending_bytes = 0
 
     def close(self, *, complete: bool) -> None:
         """Labels last: they are what makes the part complete."""

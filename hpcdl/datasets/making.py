@@ -7,6 +7,8 @@ the target says what was asked, `dataset.json` is written last.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +17,7 @@ import numpy as np
 
 import hpcdl
 from hpcdl.datasets import manifest as manifests
+from hpcdl.datasets.choosing import choose_samples, digest_choice
 from hpcdl.datasets.crew import Crew
 from hpcdl.datasets.digest import KeptDigests, digest_part, digest_sample, digests_path
 from hpcdl.datasets.formats import find_format
@@ -22,7 +25,6 @@ from hpcdl.datasets.manifest import JOURNAL, Making, Manifest, PartManifest
 from hpcdl.datasets.origin import open_origin
 from hpcdl.datasets.part import Layout, Sample, import_library
 from hpcdl.datasets.pixels import Change, Undecodable, change
-from hpcdl.datasets.split import hold_out
 from hpcdl.durable import publish, publish_record
 from hpcdl.errors import Failure, Mistake
 from hpcdl.frozen import Frozen
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hpcdl.datasets.choosing import Plans
     from hpcdl.datasets.manifest import FormatName, PartName
     from hpcdl.datasets.origin import Origin
     from hpcdl.datasets.part import Format, Reading
@@ -41,8 +44,8 @@ if TYPE_CHECKING:
 
 # How often what was written is made safe, in samples: a making that was killed loses at most so many.
 SAFE_EVERY = 512
-# Beside the seed, so that this order has nothing in common with what training draws.
-_SHUFFLE = 0x5F1E
+# And in bytes, since formats keep in memory what is not safe yet.
+SAFE_EVERY_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Journal(Frozen):
 
     source: str
     asked: dict[str, Any]
-    samples: dict[str, int]
+    choice: str
 
 
 def make(source: Path, target: Path, wanted: Wanted, *, workers: int, watcher: Watcher) -> Made:
@@ -95,7 +98,7 @@ def make(source: Path, target: Path, wanted: Wanted, *, workers: int, watcher: W
     origin = open_origin(source)
     with _named(target):
         _check_target(source, target)
-    plans = _choose_samples(origin, wanted)
+    plans = choose_samples(origin, wanted)
     skipped: list[tuple[str, str]] = []
     if wanted.skip_bad:
         for name, (part, indices) in plans.items():
@@ -103,7 +106,22 @@ def make(source: Path, target: Path, wanted: Wanted, *, workers: int, watcher: W
             plans[name] = (part, good)
             skipped += bad
     with _named(target):
-        _begin(target, source, wanted, {name: len(indices) for name, (_, indices) in plans.items()})
+        _begin(target, source, wanted, digest_choice(origin, plans))
+    with _alone(target):
+        return _write(target, origin, plans, wanted, workers=workers, watcher=watcher, skipped=skipped)
+
+
+def _write(
+    target: Path,
+    origin: Origin,
+    plans: Plans,
+    wanted: Wanted,
+    *,
+    workers: int,
+    watcher: Watcher,
+    skipped: list[tuple[str, str]],
+) -> Made:
+    source = origin.found.root
     parts: dict[PartName, PartManifest] = {}
     shapes: set[tuple[int, int, int] | None] = set()
     encoded = False
@@ -173,23 +191,6 @@ def _check_target(source: Path, target: Path) -> None:
         raise Mistake(
             f"{target}: there is something else in this folder.", do="Name one that is empty or not there."
         )
-
-
-def _choose_samples(origin: Origin, wanted: Wanted) -> dict[PartName, tuple[PartName, Indices]]:
-    """Part to be written -> part to be read, and which of its samples, in order."""
-    everything: dict[PartName, tuple[PartName, Indices]] = {
-        name: (name, np.arange(len(part.labels))) for name, part in origin.parts.items()
-    }
-    if wanted.split is not None:
-        if "val" in origin.parts:
-            raise Mistake("the data set has a part that is held out already.", do="Leave out --split.")
-        labels = origin.parts["train"].labels
-        training, held_out = hold_out(labels, round(len(labels) * wanted.split), wanted.seed)
-        everything = {"train": ("train", training), "val": ("train", held_out)}
-    if wanted.shuffle:
-        rng = np.random.default_rng((wanted.seed, _SHUFFLE))
-        everything = {name: (part, rng.permutation(found)) for name, (part, found) in everything.items()}
-    return everything
 
 
 @dataclass(frozen=True)
@@ -262,16 +263,18 @@ class _Part:
         writing = self._format.create(self._folder, self.layout)
         digests = KeptDigests(digests_path(self._folder), writing.written)
         watcher.begin(name, len(self._indices), writing.written)
-        complete = False
+        complete, pending_bytes = False, 0
         try:
             for sample, digest in self._take(self._indices[writing.written :]):
-                writing.add(sample)
+                # In this order, here and below: what the part says that it holds has its digest.
                 digests.add(digest)
+                writing.add(sample)
+                pending_bytes += _count_bytes(sample)
                 watcher.step()
-                if digests.pending >= SAFE_EVERY:
-                    # In this order: what the part says that it holds has its digest.
+                if digests.pending >= SAFE_EVERY or pending_bytes >= SAFE_EVERY_BYTES:
                     digests.flush()
                     writing.flush()
+                    pending_bytes = 0
             complete = True
         finally:
             digests.flush()
@@ -283,12 +286,7 @@ class _Part:
         for taken in self._crew.go_through(indices.tolist(), self._task):
             if isinstance(taken, str):
                 raise _bad(taken)
-            content, label = taken[0].content, taken[0].label
-            if not 0 <= label < len(self.layout.classes):
-                raise Mistake(
-                    f"{taken[0].name}: its label is {label}, and there are {len(self.layout.classes)} classes.",
-                    do="`hpcdl data verify` finds all such samples of the source.",
-                )
+            content = taken[0].content
             if not isinstance(content, bytes) and content.shape != self.layout.shape:
                 raise Mistake(
                     f"{taken[0].name}: {_name_shape(content.shape)}, and the first image is "
@@ -296,6 +294,10 @@ class _Part:
                     do="Give them one with --size HEIGHTxWIDTH and --colour rgb or grey.",
                 )
             yield taken
+
+
+def _count_bytes(sample: Sample) -> int:
+    return len(sample.content) if isinstance(sample.content, bytes) else sample.content.nbytes
 
 
 @contextlib.contextmanager
@@ -325,22 +327,41 @@ def _name_shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape[:2])) + f" in {shape[2]} channel{'s' if shape[2] > 1 else ''}"
 
 
-def _begin(target: Path, source: Path, wanted: Wanted, samples: dict[PartName, int]) -> None:
-    asked = Journal(
-        source=str(source.resolve()),
-        asked=_list_options(wanted),
-        samples={str(k): v for k, v in samples.items()},
-    )
+def _begin(target: Path, source: Path, wanted: Wanted, choice: str) -> None:
+    asked = Journal(source=str(source.resolve()), asked=_list_options(wanted), choice=choice)
     path = target / JOURNAL
     if path.exists():
         if path.read_text(encoding="utf-8") != asked.model_dump_json():
             raise Mistake(
-                f"{target}: something else was begun here, from another source or with other options.",
+                f"{target}: something else was begun here: from another source, with other options, or from files "
+                "that have changed since.",
                 do=f"{path} has them: give the same, or remove the folder.",
             )
         return
     target.mkdir(parents=True, exist_ok=True)
     publish(path, asked.model_dump_json())
+
+
+@contextlib.contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Nobody else makes the same at the same time.
+
+    Raises:
+        Mistake: Somebody does.
+    """
+    descriptor = os.open(target, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Mistake(
+                f"{target}: another process is making this data set.", do="Wait for it, or end it."
+            ) from None
+        except OSError:
+            pass  # a file system without locks: then it is up to people
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _list_options(wanted: Wanted) -> dict[str, Any]:

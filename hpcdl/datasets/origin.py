@@ -80,13 +80,15 @@ def open_origin(root: Path) -> Origin:
     if found.manifest is not None:
         return Origin(found, found.manifest.classes, parts)
     highest = max(int(part.labels.max()) for part in parts.values())
-    return Origin(found, tuple(str(label) for label in range(max(highest, 0) + 1)), parts)
+    digits = len(str(max(highest, 0)))
+    # As many digits each: in a tree the order of names is that of labels.
+    return Origin(found, tuple(f"{label:0{digits}d}" for label in range(max(highest, 0) + 1)), parts)
 
 
 def _open_tree(found: Found) -> Origin:
     tree = read_tree(found.root, seed=0)
     everything = np.arange(len(tree.files))
-    if not (found.root / "val").is_dir():
+    if tree.drawn:
         return Origin(found, tree.classes, {"train": TreeReading(tree, everything)})
     parts: dict[PartName, Reading] = {
         "train": TreeReading(tree, tree.training),

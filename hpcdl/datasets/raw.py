@@ -80,6 +80,11 @@ def _map(path: Path, kind: Any, dimensions: int) -> Any:
             f"{path}: {found.shape} of {found.dtype} is not what a part of raw pixels has: "
             f"{dimensions} dimensions of {np.dtype(kind)}, and not none."
         )
+    if not found.flags.c_contiguous:
+        raise Mistake(
+            f"{path}: it lies in Fortran's order, and a sample has to lie in one piece.",
+            do="Save it with numpy.ascontiguousarray.",
+        )
     return found
 
 

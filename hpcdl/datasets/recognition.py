@@ -58,15 +58,22 @@ def recognise(root: Path) -> Found:
 
 def _follow(root: Path, manifest: Manifest) -> Found:
     if manifest.format == "folder":
+        for name in manifest.parts:
+            if not (root / name).is_dir():
+                raise _not_there(root / name, manifest.format)
         return Found(root, "folder", manifest, {})
     parts = {name: root / name for name in NAMES if name in manifest.parts}
     for path in parts.values():
         if not FORMATS[manifest.format].holds(path):
-            raise Mistake(
-                f"{path}: dataset.json promises a part in the format {manifest.format}, and there is none.",
-                do="Copy the data set again, or make it again with `hpcdl data make`.",
-            )
+            raise _not_there(path, manifest.format)
     return Found(root, manifest.format, manifest, parts)
+
+
+def _not_there(path: Path, name: FormatName) -> Mistake:
+    return Mistake(
+        f"{path}: dataset.json promises a part in the format {name}, and there is none.",
+        do="Copy the data set again, or make it again with `hpcdl data make`.",
+    )
 
 
 def _find_parts(root: Path, format_: Format) -> dict[PartName, Path]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 LABELS = "labels.npy"
 UNFINISHED = "unfinished"
-SHARD_BYTES = 256 * 2**20
 
 
 class Entry(NamedTuple):
@@ -132,7 +131,7 @@ class ShardedReading(ABC):
 
 
 class ShardedWriting(ABC):
-    """Samples kept until a shard is full, or is to be made safe."""
+    """Samples kept until they are to be made safe: that is a shard."""
 
     suffix: str
 
@@ -146,15 +145,11 @@ class ShardedWriting(ABC):
         self.written = len(self._labels)
         self._safe = self.written
         self._pending: list[Sample] = []
-        self._pending_bytes = 0
 
     def add(self, sample: Sample) -> None:
         """Take the next sample."""
         self._pending.append(sample)
         self._labels.append(sample.label)
-        self._pending_bytes += len(sample.content) if isinstance(sample.content, bytes) else 0
-        if self._pending_bytes > SHARD_BYTES:
-            self.flush()
 
     def flush(self) -> None:
         """A shard of what is kept; its index first, since a shard that is there counts."""
@@ -166,7 +161,6 @@ class ShardedWriting(ABC):
         publish(self.folder / name, content)
         self._safe += len(self._pending)
         self._pending.clear()
-        self._pending_bytes = 0
 
     def close(self, *, complete: bool) -> None:
         """Labels last."""

@@ -26,7 +26,8 @@ LAYOUT = "Expected: DIR/train/<class>/… and DIR/val/<class>/…, or DIR/<class
 class Tree:
     """All images below `root`: paths relative to it, their labels, and which are trained on or held out.
 
-    A label is the place of its class in `classes`, which are sorted by name.
+    A label is the place of its class in `classes`, which are sorted by name. `drawn`: there is no part that is held
+    out, and some of the only part were drawn for it.
     """
 
     root: Path
@@ -35,6 +36,7 @@ class Tree:
     labels: Indices
     training: Indices
     held_out: Indices
+    drawn: bool
 
 
 def read_tree(root: Path, seed: int) -> Tree:
@@ -48,6 +50,7 @@ def read_tree(root: Path, seed: int) -> Tree:
             classes that only one of the two parts has.
     """
     if not (root / "train").is_dir() or _list_images(root / "train", deep=False):
+        _refuse_val_alone(root)
         return _divide(root, _list_classes(root), seed)
     training = _list_classes(root / "train")
     if not (root / "val").is_dir():
@@ -61,7 +64,7 @@ Classes = dict[str, list[str]]  # class -> paths of its images, below the root
 def _divide(root: Path, classes: Classes, seed: int) -> Tree:
     files, labels = _flatten(root, classes)
     training, held_out = hold_out(labels, int(len(labels) * HELD_OUT_SHARE), seed)
-    return Tree(root, tuple(classes), files, labels, training, held_out)
+    return Tree(root, tuple(classes), files, labels, training, held_out, drawn=True)
 
 
 def _join(root: Path, training: Classes, held_out: Classes) -> Tree:
@@ -77,7 +80,15 @@ def _join(root: Path, training: Classes, held_out: Classes) -> Tree:
         np.concatenate([labels, more_labels]),
         training=everything[: len(files)],
         held_out=everything[len(files) :],
+        drawn=False,
     )
+
+
+def _refuse_val_alone(root: Path) -> None:
+    """A class may be called `val`; a folder of classes may not stand for one."""
+    val = root / "val"
+    if val.is_dir() and _list_folders(val) and not _list_images(val, deep=False):
+        raise Mistake(f"{root}: there is a part val, and no part train.", do=LAYOUT)
 
 
 def _flatten(root: Path, classes: Classes) -> tuple[tuple[str, ...], Indices]:

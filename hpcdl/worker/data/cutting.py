@@ -53,10 +53,12 @@ class Encoded:
         self._decoding = {
             "device": "mixed" if request.device.type == "cuda" else "cpu",
             "output_type": dali.types.RGB,
+            # As the pixels lie there, whatever EXIF says of them: so Pillow decodes, and what was made of it.
+            "adjust_orientation": False,
         }
 
     def size(self) -> Any:
-        return self._dali.fn.peek_image_shape(self._node)
+        return self._dali.fn.peek_image_shape(self._node, adjust_orientation=False)
 
     def whole(self) -> Any:
         return _match_channels(
