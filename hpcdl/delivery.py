@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcdl.errors import Mistake
+from hpcdl.script import LEADING_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,6 @@ SHARED = frozenset(
         "wekafs",
     }
 )
-_VARIABLE = re.compile(r"\$\w|\$\{")
 
 
 def check(site: Site, store: Path) -> None:
@@ -79,9 +78,14 @@ def _list_wanted(site: Site) -> Iterator[tuple[str, Path, str]]:
 
 def _expand(what: str, text: str, key: str) -> Iterator[tuple[str, Path, str]]:
     """The path here; none where it names a variable that only the nodes have, or is not absolute."""
-    path = Path(os.path.expandvars(text)).expanduser()
-    if path.is_absolute() and not _VARIABLE.match(str(path)):
-        yield what, path, key
+    match = LEADING_VARIABLE.match(text)
+    if match is not None:
+        value = os.environ.get(match["name"] or match["braced"] or "HOME")
+        if not value:
+            return
+        text = value + text[match.end() :]
+    if text.startswith("/"):
+        yield what, Path(text), key
 
 
 def _is_shared(path: Path, store: Path) -> bool:

@@ -58,7 +58,8 @@ OWN_OPTIONS = frozenset(
 )
 SETUP = ("modules", "spack", "spack_root", "venv", "environment")
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
-_LEADING_VARIABLE = re.compile(
+# What of a path the node expands; all the rest is taken as it is written.
+LEADING_VARIABLE = re.compile(
     r"^(?:~|\$(?P<name>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*)\})(?=/|$)", re.ASCII
 )
 _PLAIN = re.compile(r"[\w@%+=:,./*&|()-]+", re.ASCII)
@@ -207,7 +208,7 @@ def quote(value: object) -> str:
 
 def quote_path(value: str) -> Shell:
     """A path for bash whose leading `~`, `$NAME` or `${NAME}` the node expands; all the rest is taken literally."""
-    match = _LEADING_VARIABLE.match(value)
+    match = LEADING_VARIABLE.match(value)
     if match is None:
         return Shell(quote(value))
     name = match["name"] or match["braced"] or "HOME"

@@ -103,11 +103,9 @@ class Hdf5Writing:
         path = folder / FILE
         try:
             self._file = h5py.File(path, "r+" if path.exists() else "w")
-        except OSError as problem:
-            raise Mistake(
-                f"{path}: cannot be gone on with ({_first_line(problem)}).",
-                do="Remove the folder, and make the data set from the beginning.",
-            ) from None
+        except OSError:
+            # HDF5 does not open what was killed while it was written: this part begins anew.
+            self._file = h5py.File(path, "w")
         if "images" not in self._file:
             self._lay_out(h5py, layout)
         # Without the count it is complete, and another part of the data set is what was broken off.

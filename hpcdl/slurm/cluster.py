@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Memory of a node, MB, after all that SINFO_FORMAT has.
 PARTITIONS_FORMAT = f"{SINFO_FORMAT}|%m"
 
-_SETTING = re.compile(r"^(?P<name>[A-Za-z]\w*)\s*=\s*(?P<value>.*?)\s*$", re.MULTILINE | re.ASCII)
+_SETTING = re.compile(r"^(?P<name>[A-Za-z]\w*)[ \t]*=[ \t]*(?P<value>.*?)[ \t\r]*$", re.MULTILINE | re.ASCII)
 # In one line; a value may hold spaces, and then ends where the next name begins.
 _FIELD = re.compile(r"(?:^|\s)(?P<name>[A-Z]\w*)=(?P<value>.*?)(?=\s+[A-Z][\w:]*=|$)", re.ASCII)
 _FEDERATION = re.compile(r"^Federation:\s*(?P<name>\S+)", re.MULTILINE)

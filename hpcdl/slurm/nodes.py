@@ -18,7 +18,9 @@ SINFO_FORMAT = "%P|%D|%c|%G|%l|%z"
 _UNFIT_FLAGS = "*@^%!"
 _FLAGS = "*~#!%$@^-"
 _FIT = frozenset({"idle", "mixed", "allocated", "allocated+", "completing", "planned", "reserved", "maint"})
-_GPU = re.compile(r"(?:^|,)gpu(?::(?P<type>[^:,()]+))?:(?P<count>\d+)(?=[(,]|$)", re.ASCII)
+_GPU = re.compile(
+    r"(?:^|,)gpu(?::(?!no_consume:)(?P<type>[^:,()]+))?(?::no_consume)?:(?P<count>\d+)(?=[(,]|$)", re.ASCII
+)
 _SWITCH = re.compile(r"^\s*SwitchName=(?P<name>\S+) Level=0 .*?\bNodes=(?P<nodes>\S+)", re.MULTILINE)
 _PMI = re.compile(r"^(?:srun: )?\s*(?P<name>[a-z]\w*)$", re.ASCII)
 _PMIX_VERSIONS = re.compile(r"plugin versions available: (?P<names>[\w, ]+)", re.ASCII)

@@ -8,7 +8,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from hpcdl.durable import publish
-from hpcdl.errors import Mistake
+from hpcdl.errors import Failure, Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +31,15 @@ def keep(path: Path, name: str, values: Mapping[str, bool | int | float | str], 
     Raises:
         Mistake: The file cannot be read or written, or the table stands in it in a way that is not ours to change.
     """
+    # Where a site's files are links into a checkout, the link stays one.
+    path = path.resolve()
     try:
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        before = path.read_bytes().decode() if path.exists() else ""
     except (OSError, UnicodeDecodeError) as problem:
         raise Mistake(f"{path}: cannot be read ({problem}).") from None
     table = write_table(name, values, comment)
+    if "\r\n" in before:
+        table = table.replace("\n", "\r\n")
     after = replace_table(before, name, table)
     wanted = _parse(path, before)
     wanted.setdefault("tuned", {})[name] = dict(values)
@@ -49,11 +53,12 @@ def keep(path: Path, name: str, values: Mapping[str, bool | int | float | str], 
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = path.stat().st_mode if path.exists() else None
         publish(path, after)
-    except OSError as problem:
-        raise Mistake(
-            f"{path}: cannot be written ({problem.strerror}).", do=f"Write into it:\n{table}"
-        ) from None
+        if mode is not None:
+            path.chmod(mode)
+    except (OSError, Failure) as problem:
+        raise Mistake(f"{path}: cannot be written ({problem}).", do=f"Write into it:\n{table}") from None
 
 
 def replace_table(text: str, name: str, table: str) -> str:

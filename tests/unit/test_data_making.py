@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,13 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import lmdb
 import numpy as np
 import pytest
 from PIL import Image
 
 from hpcdl import cli
-from hpcdl.datasets import making, survey
+from hpcdl.datasets import datum, making, survey
 from hpcdl.datasets.manifest import FILE, read_manifest
 from hpcdl.datasets.means import read_mean, write_mean
 from hpcdl.datasets.origin import open_origin
@@ -265,6 +267,126 @@ def test_info_says_what_is_there(hpcdl, tree, tmp_path):
 def test_what_is_no_data_set_is_a_mistake(hpcdl, tmp_path, verb):
     assert "class folders" in hpcdl(verb, tmp_path, code=2).stderr
     assert "no data folder" in hpcdl(verb, tmp_path / "nowhere", code=2).stderr
+
+
+# ---- What may not be relabelled, lost or mixed ----
+
+
+def write_foreign_lmdb(folder, labels):
+    folder.mkdir(parents=True)
+    with lmdb.open(str(folder), map_size=2**24) as environment, environment.begin(write=True) as all_:
+        for index, label in enumerate(labels):
+            pixels = np.full((4, 4, 3), index, dtype=np.uint8)
+            all_.put(b"%08d" % index, datum.encode(label, pixels))
+    return folder.parent
+
+
+def test_a_tree_made_of_nameless_classes_keeps_every_label(tmp_path):
+    labels = [index % 12 for index in range(36)]
+    source = write_foreign_lmdb(tmp_path / "source/train", labels)
+    make(source, tmp_path / "tree", "folder", encoding="png")
+    tree = open_origin(tmp_path / "tree")
+    assert tree.classes == tuple(f"{label:02d}" for label in range(12))
+    part = tree.parts["train"]
+    found = {int(decode(part.read(place))[0, 0, 0]): int(part.labels[place]) for place in range(36)}
+    assert found == dict(enumerate(labels))
+    assert survey.verify(tmp_path / "tree", workers=1, watcher=Nobody())["train"].problems == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "wanted", "said"),
+    [
+        ([0, 2, 0, 2], {}, "'1' would have none in train"),
+        ([0, 1, 0, 1], {"shuffle": True}, "--shuffle would be lost"),
+        ([0, 1, 0, -1], {"split": 0.5}, "its label is -1, and there are 2 classes"),
+        ([0, 1, 0, 1], {"split": 0.01}, "holds out none"),
+    ],
+)
+def test_what_a_tree_would_lose_is_refused_before_anything_is_written(tmp_path, labels, wanted, said):
+    source = write_foreign_lmdb(tmp_path / "source/train", labels)
+    with pytest.raises(Mistake, match=said):
+        make(source, tmp_path / "set", "folder", encoding="png", **wanted)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_source_that_changed_in_between_is_not_gone_on_with(tmp_path, monkeypatch):
+    tree = make_png_tree(tmp_path / "tree", size=20)
+    stopped = SimpleNamespace(begin=lambda *_: None, step=stop_after(20))
+    asked = making.Wanted(format="lmdb")
+    monkeypatch.setattr(making, "SAFE_EVERY", 8)
+    with pytest.raises(KeyboardInterrupt):
+        making.make(tree, tmp_path / "set", asked, workers=1, watcher=stopped)
+    for part in ("train", "val"):
+        (tree / part / "flower-0").rename(tree / part / "zebra-0")
+    with pytest.raises(Mistake, match="from files that have changed since"):
+        make(tree, tmp_path / "set", "lmdb")
+    for part in ("train", "val"):
+        (tree / part / "zebra-0").rename(tree / part / "flower-0")
+    with pytest.raises(Mistake, match="this data set is not finished"):
+        open_origin(tmp_path / "set")
+    make(tree, tmp_path / "set", "lmdb")
+    assert survey.verify(tmp_path / "set", workers=1, watcher=Nobody())["train"].problems == []
+
+
+def stop_after(count):
+    left = iter(range(count - 1))
+
+    def step():
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    return step
+
+
+@pytest.mark.parametrize(("name", "encoded"), WAYS)
+def test_killed_in_the_second_part_or_with_much_in_memory(tmp_path, monkeypatch, name, encoded):
+    """Of 32 and 12 samples; what is safe is counted in samples and in bytes."""
+    tree = make_png_tree(tmp_path / "tree", size=20)
+    change = Change(encoding="keep" if encoded else "none")
+    asked = making.Wanted(format=name, change=change)
+    monkeypatch.setattr(making, "SAFE_EVERY_BYTES", 2000)
+    for samples in (9, 35):
+        stopped = SimpleNamespace(begin=lambda *_: None, step=stop_after(samples))
+        with pytest.raises(KeyboardInterrupt):
+            making.make(tree, tmp_path / f"set{samples}", asked, workers=1, watcher=stopped)
+        making.make(tree, tmp_path / f"set{samples}", asked, workers=1, watcher=Nobody())
+        found = survey.verify(tmp_path / f"set{samples}", workers=1, watcher=Nobody())
+        assert [(part.bad, part.problems) for part in found.values()] == [([], []), ([], [])]
+
+
+def test_two_makings_of_one_target_are_not_mixed(tree, tmp_path):
+    target = tmp_path / "set"
+    asked = making.Wanted(format="lmdb")
+
+    def meet():
+        with pytest.raises(Mistake, match="another process is making this data set"):
+            making.make(tree, target, asked, workers=1, watcher=Nobody())
+
+    first = SimpleNamespace(begin=lambda *_: meet(), step=lambda: None)
+    making.make(tree, target, asked, workers=1, watcher=first)
+    assert survey.verify(target, workers=1, watcher=Nobody())["train"].problems == []
+
+
+def test_a_part_of_a_tree_that_was_removed_is_missed(tree, tmp_path):
+    make(tree, tmp_path / "set", "folder")
+    shutil.rmtree(tmp_path / "set/val")
+    with pytest.raises(Mistake, match="promises a part in the format folder"):
+        open_origin(tmp_path / "set")
+
+
+def test_a_class_whose_name_no_manifest_can_hold_is_refused_first(tree, tmp_path):
+    shutil.copytree(tree, tmp_path / "tree")
+    for part in ("train", "val"):
+        (tmp_path / "tree" / part / "flower-0").rename(tmp_path / "tree" / part / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(Mistake, match="is not UTF-8"):
+        make(tmp_path / "tree", tmp_path / "set", "raw", size=(8, 8))
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("target", ["/proc/nowhere/set", "/dev/full/set"])
+def test_a_place_where_nothing_can_be_made_is_named(tree, target):
+    with pytest.raises(Mistake, match=f"{target}: cannot be made"):
+        make(tree, Path(target), "webdataset")
 
 
 def test_a_full_disk_keeps_what_was_written(tree, tmp_path, monkeypatch):

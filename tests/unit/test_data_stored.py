@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hpcdl.errors import Mistake
 from hpcdl.worker import data
 from tests.data_requests import NEEDS_DALI, join, make_request
 from tests.data_sets import WAYS, make_png_tree, write_from_tree
+from tests.photographs import make_tree
 
 pytestmark = NEEDS_DALI
 AUGMENTATIONS = [
@@ -48,6 +50,21 @@ def test_batches_are_those_of_the_tree_pixel_by_pixel(tree, tmp_path, name, enco
         assert torch.equal(one[1], same[1])
         assert torch.equal(one[0], same[0])
     [source.close() for source in sources]
+
+
+def test_what_exif_says_of_a_photograph_turns_it_in_no_format(tmp_path):
+    tree = make_tree(tmp_path / "tree", classes=2, per_class=8, size=48)
+    for file in tree.rglob("*.jpg"):
+        with Image.open(file) as image:
+            exif = image.getexif()
+            exif[0x0112] = 6  # Orientation: to be turned by 90 degrees
+            image.save(file, exif=exif, quality=95)
+    other = write_from_tree(tree, tmp_path / "raw", "raw", encoded=False)
+    one, same = (
+        join(open_set(root, kind, augmentation={"resize": 48, "crop": "centre"}).validation())
+        for root, kind in ((tree, "folder"), (other, "raw"))
+    )
+    assert torch.equal(one[0], same[0])
 
 
 def test_every_sample_is_read_and_verified(raw):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hpcdl.datasets.origin import open_origin
 from hpcdl.datasets.tree import read_tree
 from hpcdl.errors import Mistake
 from hpcdl.worker.data.verify import digest_listing
@@ -45,6 +46,12 @@ def test_a_class_may_be_called_train(tmp_path):
     assert tree.classes == ("ship", "train")
 
 
+def test_a_class_may_be_called_val(tmp_path):
+    touch(tmp_path, "cat/1.jpg", "val/2.jpg")
+    assert read_tree(tmp_path, seed=1).classes == ("cat", "val")
+    assert list(open_origin(tmp_path).parts) == ["train"]
+
+
 def test_what_is_hidden_or_no_image_is_passed_over(tmp_path):
     touch(
         tmp_path,
@@ -80,6 +87,7 @@ def test_names_may_be_anything(tmp_path):
         (("train/a/1.jpg", "val/notes.txt"), "/val: there are no class folders in it"),
         (("train/a/1.jpg", "val/b/1.jpg"), r"only in \S+/train: a; only in \S+/val: b"),
         (("train/notes.txt",), "/train: there are no class folders in it"),
+        (("val/a/1.jpg", "val/b/1.jpg"), "there is a part val, and no part train"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_named(tmp_path, files, said):

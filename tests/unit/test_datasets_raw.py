@@ -34,6 +34,14 @@ def test_an_interrupted_part_is_gone_on_with_and_reads_back_pixel_by_pixel(tmp_p
     assert all(np.array_equal(part.read(index), PIXELS[index]) for index in range(5))
 
 
+def test_an_array_in_fortrans_order_is_refused_by_name(tmp_path):
+    write(tmp_path / "train", lambda written: range(written, 5), complete=True)
+    np.save(tmp_path / "train/images.npy", np.asfortranarray(PIXELS))
+    with pytest.raises(Mistake, match="Fortran's order") as caught:
+        RAW.open(tmp_path / "train")
+    assert "images.npy" in caught.value.what
+
+
 def test_a_part_that_was_cut_in_the_middle_is_refused_by_name(tmp_path):
     write(tmp_path / "train", lambda written: range(written, 5), complete=True)
     images = tmp_path / "train/images.npy"

@@ -117,6 +117,17 @@ def test_what_is_not_there_is_named_before_a_node_hour_is_spent(
     assert str(tmp_path) in str(caught.value)
 
 
+def test_a_variable_within_a_path_is_taken_as_it_is_written_as_the_script_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DELIVERY_TEST", "proj")
+    (tmp_path / "proj").mkdir()
+    (tmp_path / "proj/x.sif").touch()
+    with pytest.raises(Mistake, match="there is no image") as caught:
+        delivery.check(make_site(container=SIF | {"image": f"{tmp_path}/$DELIVERY_TEST/x.sif"}), tmp_path)
+    assert "$DELIVERY_TEST/x.sif" in caught.value.what
+
+
 @pytest.mark.parametrize("image", ["/nowhere/at/all/x.sif", "$NO_SUCH_VARIABLE/x.sif", "docker://x/y"])
 def test_what_only_the_nodes_see_is_left_to_them(image: str, tmp_path: Path) -> None:
     delivery.check(make_site(container=SIF | {"image": image}), tmp_path)

@@ -239,6 +239,8 @@ def test_sinfo_without_the_partition_is_nothing(text: str) -> None:
         ("nvme:2,gpu:h100:8", 8, "h100"),
         ("gpu:a100:2,gpu:v100:1(S:0)", 3, "a100"),
         ("gpu:1g.5gb:7", 7, "1g.5gb"),
+        ("gpu:h100:no_consume:4", 4, "h100"),
+        ("gpu:no_consume:4", 4, None),
         ("shard:40,mps:gpu:100", 0, None),
     ],
 )

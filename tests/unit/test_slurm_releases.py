@@ -125,6 +125,11 @@ def test_sizes_are_the_least_of_each_partition():
     assert (facts.is_default, found["debug"][0].is_default) == (True, False)
 
 
+def test_a_setting_without_a_value_takes_none_from_the_next_line():
+    told = "CliFilterPlugins =\nClusterName = juno\nMpiDefault = \nSLURM_VERSION = 23.11"
+    assert cluster.read_settings(told) == {"ClusterName": "juno", "SLURM_VERSION": "23.11"}
+
+
 @given(st.text())
 def test_no_text_upsets_the_readers(text):
     for line in (

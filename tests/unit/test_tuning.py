@@ -165,6 +165,17 @@ def test_a_table_is_replaced_where_it_stands_with_its_comment():
     assert after == BEFORE.replace("# old words", "# new words").replace("threads = 4", "compile = true")
 
 
+def test_a_file_behind_a_link_stays_there_with_its_mode_and_its_line_ends(tmp_path):
+    real, link = tmp_path / "real.toml", tmp_path / "site.toml"
+    real.write_bytes(BEFORE.replace("\n", "\r\n").encode())
+    real.chmod(0o600)
+    link.symlink_to(real)
+    keep(link, "lenet", {"compile": True}, "new words")
+    wanted = BEFORE.replace("# old words", "# new words").replace("threads = 4", "compile = true")
+    assert real.read_bytes() == wanted.replace("\n", "\r\n").encode()
+    assert (link.is_symlink(), real.stat().st_mode & 0o777) == (True, 0o600)
+
+
 @pytest.mark.parametrize("before", ["tuned = {lenet = {threads = 2}}\n", "[tuned]\nlenet = {threads = 2}\n"])
 def test_a_table_that_is_written_otherwise_is_left_alone(tmp_path, before):
     path = tmp_path / "site.toml"

@@ -59,6 +59,12 @@ class Stored(Indexed):
         shapes = {part.shape for part in self._parts}
         return shapes.pop() if len(shapes) == 1 else None
 
+    @property
+    def _channels(self) -> int:
+        """Of all pixels; those of the network where no part says it of all its samples."""
+        known = {part.shape[2] for part in self._parts if part.shape}
+        return known.pop() if known else self._request.network.input_shape[0]
+
     def listing_digest(self) -> str | None:
         """The manifest's digests; without one, names, sizes and times of change of all files."""
         if self._found.manifest is not None:
@@ -104,7 +110,7 @@ class Stored(Indexed):
         images = (
             Encoded(dali, items, request)
             if self._encoded
-            else Pixels(dali, items, request, channels=shape[2] if shape else request.network.input_shape[0])
+            else Pixels(dali, items, request, channels=self._channels)
         )
         return lay_out(dali, images, drawn, request, augment=augment, shape=shape)
 
