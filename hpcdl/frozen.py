@@ -59,7 +59,7 @@ def parse(model: type[Model], data: object, *, where: str, flags: Mapping[str, s
         return model.model_validate(data)
     except ValidationError as problem:
         lines = [_explain(model, detail) for detail in problem.errors()]
-        guilty = _find_guilty(problem.errors(), flags or {})
+        guilty = _find_guilty(problem.errors(), flags or {}, data)
         raise Mistake(
             f"{' '.join(guilty) or where}: "
             + "; ".join(lines).rstrip(".?")
@@ -68,14 +68,24 @@ def parse(model: type[Model], data: object, *, where: str, flags: Mapping[str, s
         ) from None
 
 
-def _find_guilty(details: list[ErrorDetails], flags: Mapping[str, str]) -> list[str]:
-    """The flags whose settings the errors are about: of one value, or of all those of a table that contradict."""
-    places = [".".join(str(part) for part in detail["loc"]) for detail in details]
-    return [
-        flag
-        for key, flag in flags.items()
-        if any(f"{place}.".startswith(f"{key}.") or f"{key}.".startswith(f"{place}.") for place in places)
-    ]
+def _find_guilty(details: list[ErrorDetails], flags: Mapping[str, str], data: object) -> list[str]:
+    """The flags whose settings the errors are about: of one value, or of those of a table that contradict."""
+    guilty: list[str] = []
+    for detail in details:
+        place = ".".join(str(part) for part in detail["loc"])
+        own = [key for key in flags if f"{place}.".startswith(f"{key}.")]
+        below = [key for key in flags if f"{key}.".startswith(f"{place}.")]
+        named = [key for key in below if _is_named(key, data, detail["msg"])]
+        guilty += [flags[key] for key in own or named or below]
+    return list(dict.fromkeys(guilty))
+
+
+def _is_named(key: str, data: object, message: str) -> bool:
+    """Whether a sentence about a table names this setting, or the word that it was given."""
+    value, said = data, set(re.findall(r"\w+", message.lower()))
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return bool({key.rpartition(".")[2], str(value).lower()} & said)
 
 
 def _explain(model: type[BaseModel], detail: ErrorDetails) -> str:

@@ -168,13 +168,13 @@ class Train(Frozen):
         if self.dtype == "fp16" and on_cpu:
             raise ValueError("fp16 is a type of GPUs: ask for fp32 or bf16 on a CPU")
         if self.cuda_graphs and on_cpu:
-            raise ValueError("cuda_graphs need a GPU")
+            raise ValueError("cuda_graphs need a GPU, and device is cpu")
         if self.compression != "none" and self.engine == "single":
             raise ValueError(
                 "compression is of gradients on their way to other ranks, and engine 'single' has none"
             )
         if self.compile and not self.warmup:
-            raise ValueError("compile needs a step of warm-up in which it is done")
+            raise ValueError("compile needs a step of warmup in which it is done")
         return self
 
     @model_validator(mode="after")

@@ -93,7 +93,7 @@ def test_without_a_compiler_it_is_said(tmp_path: Path, monkeypatch: pytest.Monke
         ({"dtype": "fp16", "device": "cpu"}, "fp16 is a type of GPUs"),
         ({"cuda_graphs": True, "device": "cpu"}, "cuda_graphs need a GPU"),
         ({"compression": "fp16", "engine": "single"}, "engine 'single' has none"),
-        ({"compile": True, "warmup": 0}, "a step of warm-up"),
+        ({"compile": True, "warmup": 0}, "a step of warmup"),
     ],
 )
 def test_what_cannot_be_together_is_refused(settings: dict[str, Any], words: str) -> None:
