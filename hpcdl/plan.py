@@ -233,11 +233,16 @@ def local_sizes(benchmark: Benchmark, site: Site, *, cores: int) -> tuple[Size, 
     All launches give a rank the same number of cores, so that the small ones are a fair base for the large.
 
     Raises:
-        Mistake: More ranks than GPUs, where there are GPUs to be used; or far more than cores.
+        Mistake: GPUs are asked for and there are none, or fewer than ranks; or there are far more ranks than cores.
     """
     each = benchmark.launches.tasks_per_node or 1
     ranks = [nodes * each for nodes in benchmark.launches.nodes]
     gpus = 0 if benchmark.train.device == "cpu" else site.node.gpus or 0
+    if benchmark.train.device == "gpu" and not gpus:
+        raise Mistake(
+            "there is no NVIDIA GPU here.",
+            do="Leave out --device gpu; or where there is one all the same, say [node] gpus in the site file.",
+        )
     if gpus and max(ranks) > gpus:
         raise Mistake(
             f"{max(ranks)} ranks cannot have a GPU each: there are {gpus} here.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import itertools
 import os
 import shutil
@@ -73,15 +74,26 @@ def prepare_local_job(asked: Asked, store: Store) -> Job:
     """The same job for this machine.
 
     Raises:
-        Mistake: More ranks than GPUs, where GPUs are to be used; MPI is asked for and is not here; or the site's
-            Python is not.
+        Mistake: GPUs are asked for and there are none, or fewer than ranks; MPI, Horovod or the site's Python is asked
+            for and is not here.
     """
+    python = find_python_here(asked.site)
+    _find_engine_here(asked.benchmark, python)
     sources = dict(asked.sources)
     site, cores = look_here(asked.site, sources)
     sizes = local_sizes(asked.benchmark, site, cores=cores)
     launcher = local.choose_launcher(asked.benchmark.train.transport)
     job = _make_job(Asked(asked.benchmark, site, sources, asked.tags), store, sizes, launcher, attempt=1)
-    return job.model_copy(update={"python": find_python_here(site)})
+    return job.model_copy(update={"python": python})
+
+
+def _find_engine_here(benchmark: Benchmark, python: str) -> None:
+    """What another Python than this one has is left to the ranks."""
+    asked = {benchmark.train.engine, *benchmark.launches.engines}
+    if "horovod" in asked and python == sys.executable and importlib.util.find_spec("horovod") is None:
+        raise Mistake(
+            "Horovod is not installed here.", do="Build it with tools/install-horovod, or use --engine ddp."
+        )
 
 
 def look_here(site: Site, sources: Sources) -> tuple[Site, int]:

@@ -93,7 +93,12 @@ app.command("models", rich_help_panel="Know")(models.models)
 app.command("published", rich_help_panel="Know")(published.published)
 app.command("doctor", rich_help_panel="Know")(doctor.doctor)
 app.command("completion", rich_help_panel="Know")(completion.completion)
-app.add_typer(Later(data.app), name="data", rich_help_panel="Know", help="Look at training data.")
+app.add_typer(
+    Later(data.app),
+    name="data",
+    rich_help_panel="Know",
+    help="Training data: made, verified, averaged, timed.",
+)
 app.add_typer(
     Later(site.app),
     name="site",

@@ -25,8 +25,9 @@ from tests.unit.sensor_trees import write
 
 def make_launch(launcher="direct", ranks=2, cores=4, **train):
     benchmark = Benchmark.model_validate({"train": train, "launches": {"nodes": [ranks]}})
-    sizes = local_sizes(benchmark, Site(), cores=cores)
-    return make_launches(benchmark, Site(), sizes, launcher=launcher)[0]
+    site = Site.model_validate({"node": {"gpus": ranks if train.get("device") == "gpu" else 0}})
+    sizes = local_sizes(benchmark, site, cores=cores)
+    return make_launches(benchmark, site, sizes, launcher=launcher)[0]
 
 
 def place_of(local_rank):

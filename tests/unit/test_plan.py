@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
@@ -155,6 +156,21 @@ def test_a_task_takes_whole_cores_and_computes_with_one_thread_on_each():
 def test_here_more_ranks_than_cores_share_one():
     [size] = local_sizes(ask({"nodes": [5]}), Site(), cores=2)
     assert (size.tasks_per_node, size.cpus_per_task) == (5, 1)
+
+
+def test_a_gpu_that_is_not_here_is_missed_before_a_run_begins():
+    asked = Benchmark.model_validate({"train": {"device": "gpu"}})
+    with pytest.raises(Mistake, match="no NVIDIA GPU here"):
+        local_sizes(asked, Site(), cores=8)
+    assert local_sizes(asked, Site.model_validate({"node": {"gpus": 1}}), cores=8)[0].gpus_per_node == 1
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_compression_wants_another_rank(ranks):
+    asked = Benchmark.model_validate({"train": {"compression": "fp16"}, "launches": {"nodes": [1, ranks]}})
+    sizes = local_sizes(asked, Site(), cores=8)
+    with pytest.raises(Mistake, match="one rank alone") if ranks == 1 else contextlib.nullcontext():
+        make_launches(asked, Site(), sizes, launcher="direct")
 
 
 def test_far_more_ranks_than_cores_are_refused_before_they_fill_the_memory():
