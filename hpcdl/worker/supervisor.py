@@ -49,6 +49,8 @@ FLUSH_S = 2.0
 LOOK_S = 0.2
 # After SIGABRT the stacks are written; after SIGKILL there is nothing to wait for but the kernel.
 GRACE_S = 2.0
+# From the signal until the rank is killed, so that the other ranks have heard theirs by then.
+TOGETHER_S = 0.5
 EXIT_HUNG = 124
 # Importing torch over a busy file system, and finding each other, may take longer than any step does.
 START_PHASES = frozenset({"start", "rendezvous", "preflight"})
@@ -72,6 +74,7 @@ class Supervisor:
         self._ended: Ended | None = None
         self._told: int | None = None
         self._hung = False
+        self._stopped = False
         self._process_state: str | None = None
         self._began_s = time.monotonic()
 
@@ -200,6 +203,7 @@ class Supervisor:
         if self._hung:
             self._signal(child, signal.SIGABRT)
         elif self._told is not None:
+            self._end_with_the_others()
             # All that it had to say is in the pipe.
             self._signal(child, signal.SIGKILL)
         try:
@@ -212,6 +216,17 @@ class Supervisor:
         with contextlib.suppress(OSError):
             while self._listen() and select.select([self._pipe], [], [], 0)[0]:
                 pass
+
+    def _end_with_the_others(self) -> None:
+        """All ranks are told to end, some of them a moment later; without its peers such a one would fail before.
+
+        So nobody is killed at once, and a failure that comes in this moment is none.
+        """
+        while self._listen() and select.select([self._pipe], [], [], 0)[0]:
+            pass
+        self._stopped = self._ended is None
+        if self._place.world_size > 1:
+            time.sleep(TOGETHER_S)
 
     @staticmethod
     def _signal(child: subprocess.Popen[bytes], number: int) -> None:
@@ -261,6 +276,12 @@ class Supervisor:
             state = {"T": "; the process is stopped", "D": "; the process waits for a disk"}
             words = f"no progress for {self._patience_s():.0f} s in {self._beacon.read()[1]}"
             return "hung", EXIT_HUNG, words + state.get(self._process_state or "", "")
+        if (
+            self._stopped
+            and self._told is not None
+            and (self._ended is None or self._ended.outcome == "failed")
+        ):
+            return "stopped", 128 + self._told, f"ended by {signal.Signals(self._told).name}"
         if self._ended is not None and (self._ended.outcome != "completed" or returncode == 0):
             return self._ended.outcome, abs(returncode), self._ended.reason
         if self._told is not None:

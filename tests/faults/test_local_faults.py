@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -237,6 +238,32 @@ def test_ctrl_c_while_lenet_trains_for_real(person):
     [launch] = assert_interrupted(person, process).launches()
     assert [record.outcome for record in launch.exits()] == ["stopped"]
     assert len(launch.steps()) >= 5
+
+
+def test_ranks_that_are_told_to_end_one_after_the_other_are_all_stopped(person):
+    """The second hears of it when its peer would long be gone, and would fail without it."""
+    process = person.start(
+        *LENET[:2],
+        "--ranks",
+        "2",
+        "--engine",
+        "ddp",
+        "--batch",
+        "4",
+        "--warmup",
+        "1",
+        "--steps",
+        "1000000",
+        act=None,
+    )
+    person.wait_for_steps(20)
+    first, second = person.wait_for("hpcdl.worker.supervisor", 2)
+    os.kill(first, signal.SIGUSR2)
+    time.sleep(0.25)
+    os.kill(second, signal.SIGUSR2)
+    process.communicate(timeout=60)
+    [launch] = person.run().launches()
+    assert [(record.outcome, record.exit_code) for record in launch.exits()] == [("stopped", 140)] * 2
 
 
 def test_a_damaged_image_is_named_before_training(person, tmp_path):
