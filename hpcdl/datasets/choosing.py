@@ -29,8 +29,8 @@ def choose_samples(origin: Origin, wanted: Wanted) -> Plans:
     """What goes where.
 
     Raises:
-        Mistake: A label that is no place in the list of classes; a part that would be empty; or what a tree cannot
-            hold, where one is wanted.
+        Mistake: A label that is no place in the list of classes; a part that would be empty; or an order that a tree
+            cannot hold, where one is wanted.
     """
     _check_labels(origin)
     _check_names(origin)
@@ -94,14 +94,24 @@ def _order_as_tree(origin: Origin, plans: Plans, *, shuffle: bool) -> Plans:
     ordered: Plans = {}
     for name, (part, indices) in plans.items():
         labels = origin.parts[part].labels[indices]
-        empty = sorted(set(range(len(classes))) - set(labels.tolist()))
-        if empty:
-            raise Mistake(
-                f"a tree has no class without images, and {classes[empty[0]]!r} would have none in {name}.",
-                do="Make another format of it.",
-            )
         ordered[name] = (part, indices[np.argsort(labels, kind="stable")])
     return ordered
+
+
+def refuse_empty_classes(origin: Origin, plans: Plans) -> None:
+    """What a tree cannot hold, however it came about: the labels of the classes behind would be others.
+
+    Raises:
+        Mistake: A part would have no sample of some class.
+    """
+    for name, (part, indices) in plans.items():
+        there = set(origin.parts[part].labels[indices].tolist())
+        empty = [label for place, label in enumerate(origin.classes) if place not in there]
+        if empty:
+            raise Mistake(
+                f"a tree has no class without images, and {empty[0]!r} would have none in {name}.",
+                do="Make another format of it.",
+            )
 
 
 def digest_choice(origin: Origin, plans: Plans) -> str:

@@ -7,9 +7,7 @@ the target says what was asked, `dataset.json` is written last.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +15,7 @@ import numpy as np
 
 import hpcdl
 from hpcdl.datasets import manifest as manifests
-from hpcdl.datasets.choosing import choose_samples, digest_choice
+from hpcdl.datasets.choosing import choose_samples, digest_choice, refuse_empty_classes
 from hpcdl.datasets.crew import Crew
 from hpcdl.datasets.digest import KeptDigests, digest_part, digest_sample, digests_path
 from hpcdl.datasets.formats import find_format
@@ -25,9 +23,9 @@ from hpcdl.datasets.manifest import JOURNAL, Making, Manifest, PartManifest
 from hpcdl.datasets.origin import open_origin
 from hpcdl.datasets.part import Layout, Sample, import_library
 from hpcdl.datasets.pixels import Change, Undecodable, change
-from hpcdl.durable import publish, publish_record
+from hpcdl.datasets.target import alone, begin, check_target, list_options, named
+from hpcdl.durable import publish_record
 from hpcdl.errors import Failure, Mistake
-from hpcdl.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,14 +76,6 @@ class Made:
     skipped: tuple[tuple[str, str], ...]
 
 
-class Journal(Frozen):
-    """What was asked of a making that is under way."""
-
-    source: str
-    asked: dict[str, Any]
-    choice: str
-
-
 def make(source: Path, target: Path, wanted: Wanted, *, workers: int, watcher: Watcher) -> Made:
     """Make a data set at `target`, or go on with one that was begun there with the same words.
 
@@ -96,8 +86,8 @@ def make(source: Path, target: Path, wanted: Wanted, *, workers: int, watcher: W
     """
     _check_format(wanted)
     origin = open_origin(source)
-    with _named(target):
-        _check_target(source, target)
+    with named(target):
+        check_target(source, target)
     plans = choose_samples(origin, wanted)
     skipped: list[tuple[str, str]] = []
     if wanted.skip_bad:
@@ -105,10 +95,15 @@ def make(source: Path, target: Path, wanted: Wanted, *, workers: int, watcher: W
             good, bad = _sift(Crew(source, part, workers), indices, watcher, name)
             plans[name] = (part, good)
             skipped += bad
-    with _named(target):
-        _begin(target, source, wanted, digest_choice(origin, plans))
-    with _alone(target):
-        return _write(target, origin, plans, wanted, workers=workers, watcher=watcher, skipped=skipped)
+    if wanted.format == "folder":
+        refuse_empty_classes(origin, plans)
+    with named(target):
+        begin(target, source, wanted, digest_choice(origin, plans))
+    with alone(target):
+        crews = {part: Crew(source, part, workers) for part in origin.parts}
+        options = list_options(wanted) | {"skipped": len(skipped)}
+        manifest = _write(target, origin, plans, wanted, crews=crews, watcher=watcher, options=options)
+    return Made(manifest, tuple(skipped))
 
 
 def _write(
@@ -117,17 +112,17 @@ def _write(
     plans: Plans,
     wanted: Wanted,
     *,
-    workers: int,
+    crews: dict[PartName, Crew],
     watcher: Watcher,
-    skipped: list[tuple[str, str]],
-) -> Made:
-    source = origin.found.root
+    options: dict[str, Any],
+) -> Manifest:
+    """All parts; the manifest last, and then nothing is left of the making."""
     parts: dict[PartName, PartManifest] = {}
     shapes: set[tuple[int, int, int] | None] = set()
     encoded = False
     try:
         for name, (part, indices) in plans.items():
-            one = _Part(origin, Crew(source, part, workers), indices, target / name, wanted)
+            one = _Part(origin, crews[part], indices, target / name, wanted)
             parts[name] = one.write(watcher, name)
             shapes.add(one.layout.shape)
             encoded = one.layout.encoded
@@ -145,9 +140,9 @@ def _write(
         classes=origin.classes,
         parts=parts,
         making=Making(
-            source=str(source.absolute()),
+            source=str(origin.found.root.absolute()),
             source_format=origin.found.format,
-            options=_list_options(wanted) | {"skipped": len(skipped)},
+            options=options,
             hpcdl=hpcdl.__version__,
             made_utc=datetime.now(UTC),
         ),
@@ -155,18 +150,7 @@ def _write(
     publish_record(target / manifests.FILE, done)
     for leftover in [target / JOURNAL, *(digests_path(target / name) for name in parts)]:
         leftover.unlink(missing_ok=True)
-    return Made(done, tuple(skipped))
-
-
-@contextlib.contextmanager
-def _named(target: Path) -> Iterator[None]:
-    """What the system says of a place where nothing can be made is said of the place that was asked for."""
-    try:
-        yield
-    except OSError as problem:
-        raise Mistake(
-            f"{target}: cannot be made ({problem.strerror or problem}).", do="Name another place."
-        ) from None
+    return done
 
 
 def _check_format(wanted: Wanted) -> None:
@@ -178,19 +162,6 @@ def _check_format(wanted: Wanted) -> None:
         raise Mistake(f"{wanted.format} holds encoded images only.", do="Leave out --encoded none.")
     if wanted.change.encoding in {"jpeg", "png"} and not format_.encoded:
         raise Mistake(f"{wanted.format} holds pixels only.", do="Leave out --encoded, or say --encoded none.")
-
-
-def _check_target(source: Path, target: Path) -> None:
-    if target.resolve() == source.resolve() or source.resolve() in target.resolve().parents:
-        raise Mistake(f"{target} lies in the data set that it is to be made of.", do="Name another place.")
-    if target.exists() and not target.is_dir():
-        raise Mistake(f"{target}: this is a file.", do="Name a folder that is empty or not there.")
-    if (target / manifests.FILE).exists():
-        raise Mistake(f"{target}: there is a data set already.", do="Remove it, or name another place.")
-    if target.is_dir() and any(target.iterdir()) and not (target / JOURNAL).is_file():
-        raise Mistake(
-            f"{target}: there is something else in this folder.", do="Name one that is empty or not there."
-        )
 
 
 @dataclass(frozen=True)
@@ -325,48 +296,3 @@ def _bad(words: str) -> Mistake:
 
 def _name_shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape[:2])) + f" in {shape[2]} channel{'s' if shape[2] > 1 else ''}"
-
-
-def _begin(target: Path, source: Path, wanted: Wanted, choice: str) -> None:
-    asked = Journal(source=str(source.resolve()), asked=_list_options(wanted), choice=choice)
-    path = target / JOURNAL
-    if path.exists():
-        if path.read_text(encoding="utf-8") != asked.model_dump_json():
-            raise Mistake(
-                f"{target}: something else was begun here: from another source, with other options, or from files "
-                "that have changed since.",
-                do=f"{path} has them: give the same, or remove the folder.",
-            )
-        return
-    target.mkdir(parents=True, exist_ok=True)
-    publish(path, asked.model_dump_json())
-
-
-@contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Nobody else makes the same at the same time.
-
-    Raises:
-        Mistake: Somebody does.
-    """
-    descriptor = os.open(target, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Mistake(
-                f"{target}: another process is making this data set.", do="Wait for it, or end it."
-            ) from None
-        except OSError:
-            pass  # a file system without locks: then it is up to people
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _list_options(wanted: Wanted) -> dict[str, Any]:
-    options: dict[str, Any] = asdict(wanted)
-    changes = options.pop("change")
-    size = changes.pop("size")
-    flat: dict[str, Any] = options | changes
-    return flat | {"size": f"{size[0]}x{size[1]}" if size else None}

@@ -309,6 +309,15 @@ def test_what_a_tree_would_lose_is_refused_before_anything_is_written(tmp_path, 
     assert not (tmp_path / "set").exists()
 
 
+def test_a_class_of_which_nothing_is_left_is_no_class_of_a_tree(tmp_path):
+    tree = make_png_tree(tmp_path / "tree", size=20)
+    for file in (tree / "val/flower-0").iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(Mistake, match="'flower-0' would have none in val"):
+        make(tree, tmp_path / "set", "folder", skip_bad=True)
+    assert not (tmp_path / "set").exists()
+
+
 def test_a_source_that_changed_in_between_is_not_gone_on_with(tmp_path, monkeypatch):
     tree = make_png_tree(tmp_path / "tree", size=20)
     stopped = SimpleNamespace(begin=lambda *_: None, step=stop_after(20))
