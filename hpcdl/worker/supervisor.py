@@ -97,7 +97,8 @@ class Supervisor:
         return self._close(child.returncode)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self._told = number
+        # What began the end is its reason; a launcher that loses patience says more.
+        self._told = self._told or number
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._pipe, writer = os.pipe()
