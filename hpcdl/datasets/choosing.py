@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpcdl.datasets.part import refuse_wrong_labels
 from hpcdl.datasets.split import hold_out
 from hpcdl.errors import Mistake
 
@@ -32,7 +33,10 @@ def choose_samples(origin: Origin, wanted: Wanted) -> Plans:
         Mistake: A label that is no place in the list of classes; a part that would be empty; or an order that a tree
             cannot hold, where one is wanted.
     """
-    _check_labels(origin)
+    for part in origin.parts.values():
+        refuse_wrong_labels(
+            part, len(origin.classes), do="`hpcdl data verify` finds all such samples of the source."
+        )
     _check_names(origin)
     plans: Plans = {name: (name, np.arange(len(part.labels))) for name, part in origin.parts.items()}
     if wanted.split is not None:
@@ -43,17 +47,6 @@ def choose_samples(origin: Origin, wanted: Wanted) -> Plans:
         rng = np.random.default_rng((wanted.seed, _SHUFFLE))
         plans = {name: (part, rng.permutation(found)) for name, (part, found) in plans.items()}
     return plans
-
-
-def _check_labels(origin: Origin) -> None:
-    classes = len(origin.classes)
-    for part in origin.parts.values():
-        wrong = np.flatnonzero((part.labels < 0) | (part.labels >= classes))
-        if len(wrong):
-            raise Mistake(
-                f"{part.name(int(wrong[0]))}: its label is {part.labels[wrong[0]]}, and there are {classes} classes.",
-                do="`hpcdl data verify` finds all such samples of the source.",
-            )
 
 
 def _check_names(origin: Origin) -> None:

@@ -6,13 +6,14 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     Pixels = NDArray[np.uint8]  # (height, width, channels), channels 1 or 3 (RGB)
@@ -133,6 +134,21 @@ def refuse_unfinished(place: Path, *, unfinished: bool) -> None:
     """
     if unfinished:
         raise Mistake(f"{place}: this part was not finished.", do="Go on: `hpcdl data make` once more.")
+
+
+def refuse_wrong_labels(part: Reading, classes: int, *, do: str) -> None:
+    """A label is a place in the list of classes.
+
+    Raises:
+        Mistake: One is not, with the sample's name and `do`.
+    """
+    wrong = np.flatnonzero((part.labels < 0) | (part.labels >= classes))
+    if len(wrong):
+        raise Mistake(
+            f"{part.name(int(wrong[0]))}: its label is {part.labels[wrong[0]]}, and there are {classes} classes, "
+            f"counted from 0; so it is with {len(wrong)} of {len(part.labels)} samples.",
+            do=do,
+        )
 
 
 class Mapped:

@@ -50,6 +50,7 @@ class ShardedReading(ABC):
         self._lock = threading.Lock()
         self._open: dict[tuple[int, int], int] = {}
         self._shards = list_shards(folder, self.suffix)
+        self._stay_open = _may_stay_open(len(self._shards))
         entries = [
             (shard, *entry) for shard, path in enumerate(self._shards) for entry in self.find_entries(path)
         ]
@@ -89,7 +90,7 @@ class ShardedReading(ABC):
         return content
 
     def _read_at(self, shard: int, size: int, offset: int) -> bytes:
-        if len(self._shards) <= _count_kept_open():
+        if self._stay_open:
             return os.pread(self._descriptor(shard), size, offset)
         descriptor = os.open(self._shards[shard], os.O_RDONLY)
         try:
@@ -181,12 +182,13 @@ class ShardedWriting(ABC):
         """The labels in the shards that are there."""
 
 
-def _count_kept_open() -> int:
-    """Shards of one part that may stay open: half of the process's files are for others, and there may be two parts.
+def _may_stay_open(shards: int) -> bool:
+    """Whether so many of one part may: half of the process's files are for others, and there may be two parts.
 
-    With more than that each sample opens its shard, which costs time but no training (`ulimit -n` is the limit).
+    Where they may not, each sample opens its shard, which costs time but no training (`ulimit -n` is the limit).
     """
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit == resource.RLIM_INFINITY or shards <= limit // 4
 
 
 def list_shards(folder: Path, suffix: str, *, may_be_empty: bool = False) -> list[Path]:

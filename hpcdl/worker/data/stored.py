@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcdl.datasets.formats import find_format
-from hpcdl.datasets.part import Mapped, list_files
+from hpcdl.datasets.part import Mapped, list_files, refuse_wrong_labels
 from hpcdl.datasets.recognition import recognise
 from hpcdl.datasets.split import hold_out, share
 from hpcdl.datasets.tree import HELD_OUT_SHARE
@@ -131,13 +131,11 @@ def _count_classes(found: Found, parts: list[Reading]) -> int:
     manifest = found.manifest
     classes = len(manifest.classes) if manifest else int(parts[0].labels.max()) + 1
     for part in parts:
-        wrong = np.flatnonzero((part.labels < 0) | (part.labels >= classes))
-        if len(wrong):
-            raise Mistake(
-                f"{part.name(int(wrong[0]))}: its label is {part.labels[wrong[0]]}, and there are {classes} classes, "
-                f"counted from 0; so it is with {len(wrong)} of {len(part.labels)} samples.",
-                do="Labels are places in the list of classes: make the data set again with `hpcdl data make`.",
-            )
+        refuse_wrong_labels(
+            part,
+            classes,
+            do="Labels are places in the list of classes: make the data set again with `hpcdl data make`.",
+        )
     return classes
 
 
