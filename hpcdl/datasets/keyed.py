@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from hpcdl.datasets import datum
-from hpcdl.datasets.part import refuse_unfinished
+from hpcdl.datasets.part import load_labels, refuse_unfinished
 from hpcdl.errors import Mistake
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ class KeyedReading(ABC):
             self.shape = first.shape[0], first.shape[1], first.shape[2]
 
     def _read_own_labels(self, own: Path) -> NDArray[np.int64]:
-        try:
-            labels: NDArray[np.int64] = np.load(own, allow_pickle=False).astype(np.int64)
-        except (OSError, ValueError, EOFError) as problem:
-            raise Mistake(f"{own}: cannot be read ({problem}).") from None
+        labels = load_labels(own)
         if self.count() != len(labels) or labels.ndim != 1:
             raise Mistake(
                 f"{self.folder}: {self.count()} samples have {len(labels)} labels in {LABELS}.",

@@ -136,6 +136,19 @@ def refuse_unfinished(place: Path, *, unfinished: bool) -> None:
         raise Mistake(f"{place}: this part was not finished.", do="Go on: `hpcdl data make` once more.")
 
 
+def load_labels(path: Path) -> NDArray[np.int64]:
+    """The labels that lie beside a part.
+
+    Raises:
+        Mistake: They cannot be read.
+    """
+    try:
+        labels: NDArray[np.int64] = np.load(path, allow_pickle=False).astype(np.int64)
+    except (OSError, ValueError, EOFError) as problem:
+        raise Mistake(f"{path}: cannot be read ({problem}).") from None
+    return labels
+
+
 def refuse_wrong_labels(part: Reading, classes: int, *, do: str) -> None:
     """A label is a place in the list of classes.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hpcdl.datasets.part import refuse_unfinished
+from hpcdl.datasets.part import load_labels, refuse_unfinished
 from hpcdl.durable import publish
 from hpcdl.errors import Mistake
 
@@ -63,10 +63,7 @@ class ShardedReading(ABC):
         own = self.folder / LABELS
         if not own.is_file():
             return np.array([self.read_label(index) for index in range(len(self._entries))], dtype=np.int64)
-        try:
-            labels: NDArray[np.int64] = np.load(own, allow_pickle=False).astype(np.int64)
-        except (OSError, ValueError, EOFError) as problem:
-            raise Mistake(f"{own}: cannot be read ({problem}).") from None
+        labels = load_labels(own)
         if labels.shape != (len(self._entries),):
             raise Mistake(
                 f"{self.folder}: {len(self._entries)} samples have {len(labels)} labels in {LABELS}.",
