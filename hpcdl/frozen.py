@@ -36,7 +36,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Mistake(f"{path}: there is no such file.") from None
+        raise Mistake(
+            f"{path}: there is no such file.", do="Check the path, seen from this folder."
+        ) from None
     except (OSError, UnicodeDecodeError) as problem:
         raise Mistake(f"{path}: cannot be read ({problem}).") from None
     except tomllib.TOMLDecodeError as problem:
